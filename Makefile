@@ -1,0 +1,58 @@
+# Everything there is to do with this project. `make run` and `make test` set up what they need by themselves.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PROMPT ?= Write one sentence about the sea.
+
+.PHONY: install run test test-all check format bench completions docs ci-setup soak check-catalogue clean
+
+install: $(READY)
+
+$(READY): pyproject.toml tools/engine-build.env tools/engine_wheel.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	wheel=$$($(BIN)/python tools/engine_wheel.py) && $(BIN)/python -m pip install --quiet --disable-pip-version-check "$$wheel" -e '.[dev]'
+	touch $(READY)
+
+run: install
+	$(BIN)/llmasos run smollm2 "$(PROMPT)"
+
+test: install
+	$(BIN)/python -m pytest -q -n auto
+	@echo "left out: the tests that need a real model, other shells or much time; make test-all runs them"
+
+test-all: install
+	$(BIN)/python -m pytest -q -m real
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_project.py
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install
+	for program in benchmarks/bench_*.py; do $(BIN)/python $$program || exit 1; done
+
+completions: install
+	$(BIN)/python tools/make_completions.py
+
+docs: install
+	$(BIN)/python tools/make_reference.py
+
+check-catalogue: install
+	$(BIN)/python tools/check_catalogue.py
+
+soak: install
+	$(BIN)/python -m pytest -q -m soak -o addopts="--import-mode=importlib"
+
+ci-setup:
+	.ci/setup
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,78 @@
+"""What happens to a prompt that the context can't hold: refused, cut, or summarized. Never silently."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llmasos.errors import PromptTooLongError
+
+ANSWER_SHARE = 4  # of the context, this part (one in four) is kept for the answer when the prompt is cut
+SUMMARY_REQUEST = "Summarize the following text. Keep every fact, name and number that matters."
+LONGEST_PASSES = 6  # summaries of summaries; each pass shortens
+
+Build = Callable[[str], list[int]]  # the text that a person gave -> the tokens of the whole prompt
+
+
+@dataclass(frozen=True, slots=True)
+class FittedPrompt:
+    """Tokens that fit, and a line that says what was done to them, or None."""
+
+    tokens: list[int]
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What fitting needs of an engine, as functions: text to prompt, text to tokens and back, and a short answer."""
+
+    build: Build
+    tokenize: Callable[[str], list[int]]
+    detokenize: Callable[[list[int]], str]
+    summarize: Callable[[str, int], str]  # text and most tokens of the summary -> summary
+
+
+def fit_prompt(text: str, context_length: int, policy: str, tools: Tools) -> FittedPrompt:
+    """The prompt for `text`, brought to fit by `policy`: `error`, `truncate`, `shift` or `summarize`.
+
+    `shift` cuts the prompt as `truncate` does; the engine then goes on shifting as the answer grows. Raises
+    PromptTooLongError under `error`, or where even an empty text does not fit.
+    """
+    tokens = tools.build(text)
+    if len(tokens) < context_length:
+        return FittedPrompt(tokens)
+    room = context_length - context_length // ANSWER_SHARE - len(tools.build(""))
+    if policy == "error" or room <= 0:
+        raise PromptTooLongError(len(tokens), context_length)
+    if policy == "summarize":
+        return _summarized(text, len(tokens), room, tools)
+    return _truncated(text, room, context_length, tools)
+
+
+def _truncated(text: str, room: int, context_length: int, tools: Tools) -> FittedPrompt:
+    """Keeps the end of the text: there the question stands."""
+    tokens = tools.tokenize(text)
+    while room > 0:
+        prompt = tools.build(tools.detokenize(tokens[-room:]))
+        if len(prompt) < context_length:  # cutting can split a word into more tokens than it had
+            return FittedPrompt(prompt, f"the first {len(tokens) - room} of the prompt's {len(tokens)} tokens were cut")
+        room -= len(prompt) - context_length + 1
+    raise PromptTooLongError(len(tokens), context_length)
+
+
+def _summarized(text: str, prompt_length: int, room: int, tools: Tools) -> FittedPrompt:
+    """Piece by piece, each to a share of its length, until the pieces' summaries together fit."""
+    for _ in range(LONGEST_PASSES):
+        pieces = _pieces(tools.tokenize(text), room)
+        longest = max(16, room // (len(pieces) + 1))
+        text = "\n\n".join(tools.summarize(tools.detokenize(piece), longest) for piece in pieces)
+        if len(tools.tokenize(text)) <= room:
+            prompt = tools.build(text)
+            return FittedPrompt(prompt, f"the prompt's {prompt_length} tokens were summarized to {len(prompt)}")
+    raise PromptTooLongError(prompt_length, room)
+
+
+def _pieces(tokens: list[int], room: int) -> list[list[int]]:
+    """Cut so that a piece, the request for a summary and the summary itself fit."""
+    size = max(16, room // 2)
+    return [tokens[start : start + size] for start in range(0, len(tokens), size)]

@@ -1,0 +1,74 @@
+"""A model's chat template: messages to the text of a prompt, in a sandbox, as templates come with strangers' files."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+import jinja2.sandbox
+from jinja2.ext import loopcontrols
+
+from llmasos.errors import BadInputError
+
+Message = Mapping[str, Any]  # role and content, as in every chat interface
+
+
+class ChatTemplate:
+    """A compiled template. Raises BadInputError, when made or rendered, for one that fails."""
+
+    def __init__(self, text: str) -> None:
+        try:
+            self._template = _environment().from_string(text)
+        except jinja2.TemplateError as error:
+            raise _failure(error) from error
+
+    def render(
+        self, messages: Sequence[Message], *, bos: str = "", eos: str = "", continues: bool = True, **values: Any
+    ) -> str:
+        """The prompt for these messages; `continues` ends it where the model's answer is to begin."""
+        try:
+            return self._template.render(
+                messages=list(messages), bos_token=bos, eos_token=eos, add_generation_prompt=continues, **values
+            )
+        except (
+            jinja2.TemplateError,
+            TypeError,
+            ValueError,
+            KeyError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+        ) as error:
+            raise _failure(error) from error
+
+
+def as_messages(prompt: str, system: str | None = None) -> list[Message]:
+    """One question, with the system prompt before it if there is one."""
+    messages = [{"role": "system", "content": system}] if system else []
+    return [*messages, {"role": "user", "content": prompt}]
+
+
+def _environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
+    """What templates written for transformers expect: its settings, filters and functions."""
+    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = lambda form: datetime.datetime.now().astimezone().strftime(form)
+    return environment
+
+
+def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
+
+
+def _raise_exception(message: str) -> None:
+    raise jinja2.TemplateError(message)
+
+
+def _failure(error: Exception) -> BadInputError:
+    return BadInputError(f"the model's chat template fails: {error}", hint="use --raw to send the prompt as it is")

@@ -1,0 +1,173 @@
+"""JSON strings as grammar: their characters and escapes, their lengths, and keys that must differ from given ones.
+
+Knows nothing of JSON Schema. One step of a string's grammar is one character of the string that it stands for.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Iterable
+from typing import Any, TypeAlias
+
+from llmasos.engine.grammar.gbnf import (
+    NEVER,
+    Characters,
+    Choice,
+    Node,
+    Repeat,
+    Rule,
+    Rules,
+    Series,
+    Text,
+    choice,
+    repeat,
+    series,
+    too_large,
+)
+
+Ranges: TypeAlias = tuple[tuple[int, int], ...]  # code points, first and last
+
+CHARACTER = Rule("character")
+_SURROGATES = (0xD800, 0xDFFF)
+_ESCAPED: Ranges = ((0, 0x1F), (ord('"'), ord('"')), (ord("\\"), ord("\\")))
+_LONGEST_NAMES = 5_000
+_PLAIN = Characters(r'[^"\\\x00-\x1F]')
+_HEX, _D = Characters("[0-9a-fA-F]"), Characters("[dD]")
+
+STRING_RULES: dict[str, Node] = {
+    "string": series('"', repeat(CHARACTER, 0, None), '"'),
+    "character": choice([_PLAIN, series("\\", Rule("escape"))]),
+    "escape": choice(
+        [
+            Characters(r'["\\/bfnrt]'),
+            series("u", Characters("[0-9abcefABCEF]"), repeat(_HEX, 3, 3)),
+            series("u", _D, Characters("[0-7]"), repeat(_HEX, 2, 2)),
+            # a surrogate never comes alone
+            series("u", _D, Characters("[89abAB]"), repeat(_HEX, 2, 2), "\\u", _D, Rule("low-surrogate")),
+        ]
+    ),
+    "low-surrogate": series(Characters("[c-fC-F]"), repeat(_HEX, 2, 2)),
+}
+
+
+def json_text(value: Any) -> str:
+    """The value as JSON. Raises ValueError for what JSON cannot hold, such as NaN."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    has_lone_surrogate = any(_SURROGATES[0] <= ord(character) <= _SURROGATES[1] for character in text)
+    return json.dumps(value, allow_nan=False) if has_lone_surrogate else text
+
+
+def union(ranges: Iterable[tuple[int, int]]) -> Ranges:
+    joined: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
+        else:
+            joined.append((first, last))
+    return tuple(joined)
+
+
+def minus(ranges: Ranges, removed: Ranges) -> Ranges:
+    """`ranges` without `removed`."""
+    for first, last in removed:
+        below = [(low, min(high, first - 1)) for low, high in ranges if low < first]
+        above = [(max(low, last + 1), high) for low, high in ranges if high > last]
+        ranges = union(below + above)
+    return ranges
+
+
+def character_of(ranges: Ranges, rules: Rules) -> Node:
+    """One character out of `ranges`, escaped where JSON wants it."""
+    plain = minus(ranges, (*_ESCAPED, _SURROGATES))
+    specials = [chr(code) for code in (*range(0x20), ord('"'), ord("\\")) if _holds(ranges, code)]
+    options: list[Node] = [Text(json_text(special)[1:-1]) for special in specials]
+    if plain:
+        is_single = len(plain) == 1 and plain[0][0] == plain[0][1]
+        options.insert(0, Text(chr(plain[0][0])) if is_single else _class(plain))
+    return rules.share("one-of", choice(options)) if len(options) > 1 else choice(options)
+
+
+def _holds(ranges: Ranges, code: int) -> bool:
+    return any(first <= code <= last for first, last in ranges)
+
+
+def _class(ranges: Ranges, mark: str = "") -> Characters:
+    parts = (_gbnf(low) if low == high else f"{_gbnf(low)}-{_gbnf(high)}" for low, high in ranges)
+    return Characters(f"[{mark}{''.join(parts)}]")
+
+
+def _gbnf(code: int) -> str:
+    if code < 0x80:
+        return chr(code) if chr(code).isalnum() else f"\\x{code:02X}"
+    return f"\\u{code:04X}" if code < 0x10000 else f"\\U{code:08X}"
+
+
+def lengths(node: Node) -> tuple[int, float]:
+    """The fewest and the most characters of the string; every leaf is one."""
+    if isinstance(node, Series):
+        parts = [lengths(part) for part in node.parts]
+        return sum(least for least, _ in parts), sum(most for _, most in parts)
+    if isinstance(node, Choice):
+        options = [lengths(option) for option in node.options]
+        return min((least for least, _ in options), default=0), max((most for _, most in options), default=0)
+    if isinstance(node, Repeat):
+        least, most = lengths(node.part)
+        return least * node.least, math.inf if node.most is None else most * node.most
+    return 1, 1
+
+
+def fit(node: Node, least: int, most: float) -> Node | None:
+    """`node`, narrowed to strings of `least` to `most` characters; None where that can't be told from its form."""
+    shortest, longest = lengths(node)
+    if least <= shortest and longest <= most:
+        return node
+    if longest < least or shortest > most:
+        return NEVER
+    if isinstance(node, Choice):
+        options = [fit(option, least, most) for option in node.options]
+        return None if None in options else choice(option for option in options if option is not None)
+    if isinstance(node, Series):
+        return _fit_series(node, least, most)
+    return _fit_repeat(node, least, most) if isinstance(node, Repeat) else None
+
+
+def _fit_series(node: Series, least: int, most: float) -> Node | None:
+    """Only where a single part varies: what the others take is known."""
+    fixed = [lengths(part)[0] for part in node.parts if lengths(part)[0] == lengths(part)[1]]
+    if len(fixed) != len(node.parts) - 1:
+        return None
+    index = next(index for index, part in enumerate(node.parts) if lengths(part)[0] != lengths(part)[1])
+    narrowed = fit(node.parts[index], least - sum(fixed), most - sum(fixed))
+    return narrowed and series(*node.parts[:index], narrowed, *node.parts[index + 1 :])
+
+
+def _fit_repeat(node: Repeat, least: int, most: float) -> Node | None:
+    shortest, longest = lengths(node.part)
+    if shortest != longest:
+        return None
+    highest = None if most == math.inf else math.floor(most) // shortest
+    if node.most is not None:
+        highest = node.most if highest is None else min(node.most, highest)
+    return repeat(node.part, max(node.least, -(-least // shortest)), highest)
+
+
+def key_except(names: Collection[str], rules: Rules) -> Node:
+    """An object's key that is none of `names`; without escapes, so that no spelling of a name slips through."""
+    if not names:
+        return Rule("string")
+    if sum(map(len, names)) > _LONGEST_NAMES:
+        raise too_large()
+    writable = [name for name in names if json_text(name) == f'"{name}"']
+    prefixes = {name[:length] for name in writable for length in range(len(name) + 1)} | {""}
+    following: dict[str, list[str]] = {prefix: [] for prefix in prefixes}
+    for prefix in sorted(prefixes - {""}):
+        following[prefix[:-1]].append(prefix[-1])
+    rest: dict[str, Rule] = {}
+    for prefix in sorted(prefixes, key=lambda prefix: (-len(prefix), prefix)):
+        other = _class(union([*_ESCAPED, *((ord(next_), ord(next_)) for next_ in following[prefix])]), mark="^")
+        options: list[Node] = [] if prefix in writable else [Text('"')]
+        options.append(series(other, repeat(_PLAIN, 0, None), '"'))
+        options += [series(next_, rest[prefix + next_]) for next_ in following[prefix]]
+        rest[prefix] = rules.share("other-key", choice(options))
+    return series('"', rest[""])

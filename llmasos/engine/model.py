@@ -1,0 +1,124 @@
+"""A model in memory: its weights and its vocabulary."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmasos.engine.bindings import lib, log
+from llmasos.errors import BadInputError, CorruptModelError
+
+LARGEST_PIECE = 256  # bytes of a token; longer ones are asked for again
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """How llama.cpp is to load the weights."""
+
+    gpu_layers: int = 0
+    mmap: bool = True
+    mlock: bool = False
+
+    @property
+    def load_mode(self) -> int:
+        modes = {
+            (True, True): lib.LLAMA_LOAD_MODE_MMAP_MLOCK,
+            (True, False): lib.LLAMA_LOAD_MODE_MMAP,
+            (False, True): lib.LLAMA_LOAD_MODE_MLOCK,
+            (False, False): lib.LLAMA_LOAD_MODE_NONE,
+        }
+        return int(modes[self.mmap, self.mlock])
+
+
+class Model:
+    """Weights and vocabulary. Thread-safe but for `close`; free it after every context made from it."""
+
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+        self.vocabulary = lib.llama_model_get_vocab(handle)
+        self.vocabulary_size: int = lib.llama_vocab_n_tokens(self.vocabulary)
+        self.trained_context_length: int = lib.llama_model_n_ctx_train(handle)
+        self.adds_bos: bool = lib.llama_vocab_get_add_bos(self.vocabulary)
+        self._piece_buffer = ctypes.create_string_buffer(LARGEST_PIECE)
+
+    @property
+    def template(self) -> str | None:
+        """The chat template inside the file, in Jinja, or None."""
+        text = lib.llama_model_chat_template(self.handle, None)
+        return text.decode("utf-8", "replace") if text else None
+
+    @property
+    def generates_text(self) -> bool:
+        """False for a model that only embeds."""
+        return bool(lib.llama_model_has_decoder(self.handle))
+
+    def special_text(self, kind: str) -> str:
+        """The text of the `bos` or `eos` token; empty if the model has none."""
+        token = getattr(lib, f"llama_vocab_{kind}")(self.vocabulary)
+        return lib.llama_vocab_get_text(self.vocabulary, token).decode("utf-8", "replace") if token >= 0 else ""
+
+    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+        """Text to token ids.
+
+        `add_special` adds what the model wants around a text (BOS); `parse_special` reads `<|special|>` names as the
+        tokens that they name, which only templates may ask for.
+        """
+        raw = text.encode("utf-8", "replace")
+        count = len(raw) + 8
+        while True:
+            tokens = (ctypes.c_int32 * count)()
+            found = lib.llama_tokenize(self.vocabulary, raw, len(raw), tokens, count, add_special, parse_special)
+            if found >= 0:
+                return tokens[:found]
+            if -found <= count:
+                raise BadInputError(f"the text can't be split into tokens ({len(raw)} bytes)")
+            count = -found
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes of one token; those of control tokens only if `special`."""
+        size = lib.llama_token_to_piece(self.vocabulary, token, self._piece_buffer, LARGEST_PIECE, 0, special)
+        if size >= 0:
+            return self._piece_buffer.raw[:size]
+        buffer = ctypes.create_string_buffer(-size)
+        lib.llama_token_to_piece(self.vocabulary, token, buffer, -size, 0, special)
+        return buffer.raw
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        return b"".join(self.piece(token) for token in tokens).decode("utf-8", "replace")
+
+    def is_end(self, token: int) -> bool:
+        """True for every token that ends an answer."""
+        return bool(lib.llama_vocab_is_eog(self.vocabulary, token))
+
+    def close(self) -> None:
+        if self.handle:
+            lib.llama_model_free(self.handle)
+            self.handle = None
+
+
+def load_model(
+    paths: Sequence[Path], options: ModelOptions, *, advance: Callable[[float], bool] | None = None
+) -> Model:
+    """Loads a GGUF from its shards, in their order.
+
+    `advance` is told the share that is loaded, from 0 to 1; loading stops if it returns False. Raises CorruptModelError
+    with llama.cpp's reason. A file that nobody vouches for can abort the process: try it first (`trial`).
+    """
+    params = lib.llama_model_default_params()
+    params.n_gpu_layers = options.gpu_layers
+    params.load_mode = options.load_mode
+    callback = lib.llama_progress_callback(lambda share, _: True if advance is None else advance(share))
+    params.progress_callback = callback
+    log.clear()
+    names = (ctypes.c_char_p * len(paths))(*(str(path).encode() for path in paths))
+    handle = (
+        lib.llama_model_load_from_splits(names, len(paths), params)
+        if len(paths) > 1
+        else lib.llama_model_load_from_file(names[0], params)
+    )
+    if not handle:
+        raise CorruptModelError(f"{paths[0].name} can't be loaded: {log.last_errors() or 'llama.cpp gives no reason'}")
+    return Model(handle)

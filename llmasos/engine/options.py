@@ -1,0 +1,96 @@
+"""What can be chosen of sampling, of an answer's limits and of loading: the one home of defaults, limits and help.
+
+Command-line flags, environment variables, config keys, request fields and documentation are made from these classes.
+Light: imports nothing of the engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llmasos.settings import option
+
+KV_TYPES = ("f16", "bf16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
+OVERFLOWS = ("error", "truncate", "shift", "summarize")
+PENALTIES, LOOPS, RARE = "Penalties", "Loops and clichés", "Rarely needed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplingOptions:
+    """How the next token is chosen. Defaults are llama.cpp's."""
+
+    temperature: float = option(0.8, "Randomness; 0 always takes the likeliest token.", minimum=0, maximum=100)
+    top_k: int = option(40, "Choose among the K likeliest tokens; 0 for all.", minimum=0)
+    top_p: float = option(
+        0.95, "Choose among the likeliest tokens that together have this probability.", minimum=0, maximum=1
+    )
+    min_p: float = option(0.05, "Leave out tokens less likely than this share of the likeliest.", minimum=0, maximum=1)
+    seed: int | None = option(
+        None, "Start of the random numbers; the same seed gives the same choices.", minimum=0, maximum=2**32 - 2
+    )
+    typical_p: float = option(1.0, "Locally typical sampling; 1 is off.", minimum=0, maximum=1, panel=RARE)
+    top_n_sigma: float = option(-1.0, "Keep tokens within N standard deviations of the best; -1 is off.", panel=RARE)
+    repeat_penalty: float = option(
+        1.0, "Make tokens that stand in the last ones less likely; 1 is off.", minimum=0.01, panel=PENALTIES
+    )
+    repeat_last_n: int = option(
+        64, "How many last tokens the penalties look at; -1 for all.", minimum=-1, panel=PENALTIES
+    )
+    presence_penalty: float = option(
+        0.0, "Taken off a token that has occurred.", minimum=-100, maximum=100, panel=PENALTIES
+    )
+    frequency_penalty: float = option(
+        0.0, "Taken off for each time a token has occurred.", minimum=-100, maximum=100, panel=PENALTIES
+    )
+    dry_multiplier: float = option(
+        0.0, "DRY: strength against repeated runs of tokens; 0 is off.", minimum=0, panel=LOOPS
+    )
+    dry_base: float = option(1.75, "DRY: how fast the penalty grows with a run's length.", minimum=1, panel=LOOPS)
+    dry_allowed_length: int = option(2, "DRY: runs up to this long are free.", minimum=0, panel=LOOPS)
+    dry_penalty_last_n: int = option(-1, "DRY: how many last tokens it looks at; -1 for all.", minimum=-1, panel=LOOPS)
+    dry_sequence_breakers: tuple[str, ...] = option(("\n", ":", '"', "*"), "DRY: strings that end a run.", panel=LOOPS)
+    xtc_probability: float = option(
+        0.0, "XTC: how often the likeliest tokens are left out; 0 is off.", minimum=0, maximum=1, panel=LOOPS
+    )
+    xtc_threshold: float = option(0.1, "XTC: what counts as likely.", minimum=0, maximum=1, panel=LOOPS)
+    mirostat: int = option(
+        0,
+        "Mirostat: 0 is off, 1 or 2 its version; replaces top-k, top-p and their like.",
+        minimum=0,
+        maximum=2,
+        panel=RARE,
+    )
+    mirostat_tau: float = option(5.0, "Mirostat: the surprise to aim at.", minimum=0, panel=RARE)
+    mirostat_eta: float = option(0.1, "Mirostat: how fast it adapts.", minimum=0, panel=RARE)
+    logit_bias: tuple[str, ...] = option(
+        (), "TOKEN=BIAS: add to a token's logit, `-inf` forbids it. Again for more.", panel=RARE
+    )
+    grammar: str | None = option(None, "GBNF grammar that the answer must keep to, as text.", panel=RARE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerOptions:
+    """When an answer ends, and what happens if the context is too short for it."""
+
+    max_tokens: int | None = option(None, "Longest answer, in tokens.", minimum=0)
+    stop: tuple[str, ...] = option((), "End the answer before this text. Again for more.")
+    ignore_eos: bool = option(False, "Go on after the model's own end of the answer.", panel=RARE)
+    on_overflow: str = option(
+        "error",
+        "If the context is too short: refuse, cut the prompt's beginning, forget the oldest, or summarize.",
+        choices=OVERFLOWS,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadOptions:
+    """How a model is brought into memory. None means: chosen for this machine."""
+
+    context_length: int | None = option(None, "Tokens that prompt and answer may have together.", minimum=1)
+    threads: int | None = option(None, "Threads to compute with.", minimum=1, maximum=1024)
+    gpu_layers: int | None = option(None, "Layers to put on the GPU; 0 for none.", minimum=0)
+    kv_type: str | None = option(None, "How the context's keys and values are stored.", choices=KV_TYPES)
+    flash_attention: bool | None = option(None, "Compute attention in the memory-saving way.")
+    batch_size: int = option(512, "Tokens of the prompt that are read at once.", minimum=1, maximum=65536, panel=RARE)
+    mmap: bool = option(True, "Map the file into memory instead of reading it.", panel=RARE)
+    mlock: bool = option(False, "Keep the model in memory, never swapped out.", panel=RARE)

@@ -1,0 +1,201 @@
+"""Choosing the next token: a chain of llama.cpp's samplers, made from the options, and a grammar to keep to."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from llmasos.engine.bindings import captured_complaints, lib
+from llmasos.engine.context import Context, logits_of_last
+from llmasos.engine.model import Model
+from llmasos.engine.options import SamplingOptions
+from llmasos.errors import BadInputError, UsageError
+
+MIROSTAT_CANDIDATES = 100  # llama.cpp's m
+
+
+class Sampler:
+    """Chooses tokens of one sequence. Free it with `close`."""
+
+    def __init__(self, model: Model, options: SamplingOptions) -> None:
+        self._model = model
+        self.seed = secrets.randbelow(2**32 - 1) if options.seed is None else options.seed
+        self._chain = _make_chain(model, options, self.seed)
+        try:
+            self._grammar = _GrammarCheck(model, options.grammar) if options.grammar else None
+        except BaseException:
+            lib.llama_sampler_free(self._chain)
+            raise
+
+    def accept_prompt(self, tokens: list[int]) -> None:
+        """Lets the penalties see the prompt."""
+        for token in tokens:
+            lib.llama_sampler_accept(self._chain, token)
+
+    def sample(self, context: Context) -> int:
+        """The next token after the last one decoded; it counts as accepted."""
+        if self._grammar is None:
+            return int(lib.llama_sampler_sample(self._chain, context.handle, -1))
+        token = self._grammar.sample(self._chain, context)
+        lib.llama_sampler_accept(self._chain, token)
+        return token
+
+    def close(self) -> None:
+        if self._chain:
+            lib.llama_sampler_free(self._chain)
+            self._chain = None
+        if self._grammar:
+            self._grammar.close()
+            self._grammar = None
+
+
+class _GrammarCheck:
+    """A grammar by rejection: the chain chooses, the grammar is asked about that token alone, and only if it refuses
+    are all tokens put to it. Asking it first about 49,000 tokens would cost 5 ms for each one chosen.
+    """
+
+    def __init__(self, model: Model, grammar: str) -> None:
+        with captured_complaints() as complaints:
+            self._grammar = lib.llama_sampler_init_grammar(model.vocabulary, grammar.encode(), b"root")
+        if not self._grammar:
+            raise BadInputError(f"the grammar can't be used: {complaints[0] or 'it has no rule `root`'}")
+        self._size = model.vocabulary_size
+        self._candidates = (lib.llama_token_data * self._size)()
+        self._one = (lib.llama_token_data * 1)()
+
+    def sample(self, chain: Any, context: Context) -> int:
+        token = self._apply(chain, self._fill(context))
+        if not self._admits(token):
+            candidates = self._fill(context)
+            lib.llama_sampler_apply(self._grammar, ctypes.byref(candidates))
+            token = self._apply(chain, candidates)
+            if not self._admits(token):
+                raise BadInputError("the grammar admits no token here")
+        lib.llama_sampler_accept(self._grammar, token)
+        return token
+
+    def close(self) -> None:
+        if self._grammar:
+            lib.llama_sampler_free(self._grammar)
+            self._grammar = None
+
+    def _admits(self, token: int) -> bool:
+        self._one[0].id, self._one[0].logit = token, 1.0
+        array = lib.llama_token_data_array(self._one, 1, -1, False)
+        lib.llama_sampler_apply(self._grammar, ctypes.byref(array))
+        return not math.isinf(self._one[0].logit)
+
+    def _apply(self, chain: Any, candidates: Any) -> int:
+        lib.llama_sampler_apply(chain, ctypes.byref(candidates))
+        return int(candidates.data[candidates.selected].id)
+
+    def _fill(self, context: Context) -> Any:
+        """Every token with its logit, for a chain to choose from."""
+        import numpy as np  # 0.1 s that only an answer with a grammar pays
+
+        view = np.frombuffer(self._candidates, dtype=[("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+        view["id"] = np.arange(self._size, dtype=np.int32)
+        view["logit"] = np.frombuffer(logits_of_last(context, self._size), dtype=np.float32)
+        return lib.llama_token_data_array(self._candidates, self._size, -1, False)
+
+
+def _make_chain(model: Model, options: SamplingOptions, seed: int) -> Any:
+    """The chain in llama.cpp's own order: biases and penalties, cuts, temperature, choice."""
+    chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+    try:
+        for make in (_bias, _penalties, _dry, _choice):
+            for sampler in make(model, options, seed):
+                lib.llama_sampler_chain_add(chain, sampler)
+    except BaseException:
+        lib.llama_sampler_free(chain)
+        raise
+    return chain
+
+
+def _bias(model: Model, options: SamplingOptions, seed: int) -> list[Any]:
+    biases = [parse_logit_bias(text, model) for text in options.logit_bias]
+    if not biases:
+        return []
+    array = (lib.llama_logit_bias * len(biases))(*(lib.llama_logit_bias(token, bias) for token, bias in biases))
+    return [lib.llama_sampler_init_logit_bias(model.vocabulary_size, len(biases), array)]
+
+
+def _penalties(model: Model, options: SamplingOptions, seed: int) -> list[Any]:
+    strengths = (options.repeat_penalty, options.frequency_penalty, options.presence_penalty)
+    if strengths == (1.0, 0.0, 0.0) or options.repeat_last_n == 0:
+        return []
+    last_n = model.trained_context_length if options.repeat_last_n < 0 else options.repeat_last_n
+    return [lib.llama_sampler_init_penalties(model.vocabulary_size, last_n, *strengths)]
+
+
+def _dry(model: Model, options: SamplingOptions, seed: int) -> list[Any]:
+    if options.dry_multiplier == 0:
+        return []
+    breakers = [text.encode() for text in options.dry_sequence_breakers]
+    array = (ctypes.c_char_p * len(breakers))(*breakers)
+    last_n = model.trained_context_length if options.dry_penalty_last_n < 0 else options.dry_penalty_last_n
+    return [
+        lib.llama_sampler_init_dry(
+            model.vocabulary,
+            options.dry_multiplier,
+            options.dry_base,
+            options.dry_allowed_length,
+            last_n,
+            array,
+            len(breakers),
+        )
+    ]
+
+
+def _choice(model: Model, options: SamplingOptions, seed: int) -> list[Any]:
+    if options.temperature == 0:
+        return [lib.llama_sampler_init_greedy()]
+    temperature = lib.llama_sampler_init_temp(options.temperature)
+    if options.mirostat == 1:
+        tau, eta = options.mirostat_tau, options.mirostat_eta
+        return [
+            temperature,
+            lib.llama_sampler_init_mirostat(model.vocabulary_size, seed, tau, eta, MIROSTAT_CANDIDATES),
+        ]
+    if options.mirostat == 2:
+        return [temperature, lib.llama_sampler_init_mirostat_v2(seed, options.mirostat_tau, options.mirostat_eta)]
+    return [*_cuts(options, seed), temperature, lib.llama_sampler_init_dist(seed)]
+
+
+def _cuts(options: SamplingOptions, seed: int) -> list[Any]:
+    """The samplers that leave tokens out, those that would leave out none left out themselves."""
+    cuts: list[tuple[bool, Callable[[], Any]]] = [
+        (options.top_n_sigma >= 0, lambda: lib.llama_sampler_init_top_n_sigma(options.top_n_sigma)),
+        (options.top_k > 0, lambda: lib.llama_sampler_init_top_k(options.top_k)),
+        (options.typical_p < 1, lambda: lib.llama_sampler_init_typical(options.typical_p, 1)),
+        (options.top_p < 1, lambda: lib.llama_sampler_init_top_p(options.top_p, 1)),
+        (options.min_p > 0, lambda: lib.llama_sampler_init_min_p(options.min_p, 1)),
+        (
+            options.xtc_probability > 0,
+            lambda: lib.llama_sampler_init_xtc(options.xtc_probability, options.xtc_threshold, 1, seed),
+        ),
+    ]
+    return [make() for is_wanted, make in cuts if is_wanted]
+
+
+def parse_logit_bias(text: str, model: Model) -> tuple[int, float]:
+    """`TOKEN=BIAS` as (token id, bias). TOKEN is an id, or text that is one token."""
+    token, _, bias = text.rpartition("=")
+    try:
+        strength = float(bias)
+    except ValueError as error:
+        raise UsageError(f"`{text}` is no logit bias", hint="write TOKEN=NUMBER, e.g. 198=-inf") from error
+    if math.isnan(strength):
+        raise UsageError(f"`{text}` is no logit bias: not a number")
+    if token.isdecimal():
+        number = int(token)
+        if number >= model.vocabulary_size:
+            raise UsageError(f"there is no token {number}: the model has {model.vocabulary_size}")
+        return number, strength
+    tokens = model.tokenize(token, add_special=False, parse_special=True)
+    if len(tokens) != 1:
+        raise UsageError(f"`{token}` is {len(tokens)} tokens, a bias needs one", hint=f"its ids are {tokens}")
+    return tokens[0], strength

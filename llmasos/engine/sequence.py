@@ -1,0 +1,85 @@
+"""A sequence: one prompt with the answer that grows behind it, as seen by the engine and by whoever waits for it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from llmasos.engine.options import AnswerOptions, SamplingOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of an answer: text that can be shown, and how many tokens the answer has so far."""
+
+    text: str
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished answer. `finish_reason` is `stop`, `length` or `cancelled`; times are in seconds."""
+
+    text: str
+    tokens: tuple[int, ...]
+    finish_reason: str
+    prompt_tokens: int
+    cached_tokens: int
+    prompt_seconds: float
+    completion_seconds: float
+    seed: int
+    stop: str | None = None
+    shifted_tokens: int = 0
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of the completion, the first token (which the prompt's pass yields) not counted."""
+        return (
+            (len(self.tokens) - 1) / self.completion_seconds
+            if self.completion_seconds > 0 and len(self.tokens) > 1
+            else 0.0
+        )
+
+    @property
+    def prompt_tokens_per_second(self) -> float:
+        read = self.prompt_tokens - self.cached_tokens
+        return read / self.prompt_seconds if self.prompt_seconds > 0 else 0.0
+
+
+@dataclass(eq=False)
+class Sequence:
+    """What the engine's thread fills and a reader empties. `is_cancelled` may be set by anybody."""
+
+    prompt_tokens: list[int]
+    sampling: SamplingOptions
+    limits: AnswerOptions
+    is_cancelled: threading.Event = field(default_factory=threading.Event)
+    answer: Answer | None = None
+    _events: queue.SimpleQueue[Chunk | Answer | BaseException] = field(default_factory=queue.SimpleQueue)
+
+    def emit(self, event: Chunk | Answer | BaseException) -> None:
+        """Called by the engine: a piece, then at last the answer or what went wrong."""
+        self._events.put(event)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """The pieces as they come; afterwards `answer` is there."""
+        while isinstance(event := self._events.get(), Chunk):
+            yield event
+        if isinstance(event, BaseException):
+            raise event
+        self.answer = event
+
+
+class Stopwatch:
+    """Seconds since it was started or last asked."""
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+
+    def lap(self) -> float:
+        now = time.perf_counter()
+        seconds, self._since = now - self._since, now
+        return seconds

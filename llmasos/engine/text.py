@@ -1,0 +1,58 @@
+"""From tokens to text that can be shown: whole UTF-8 characters only, and nothing that may become a stop string."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+
+
+class TextDecoder:
+    """Joins tokens' bytes to text. A character that is not complete yet is held back; broken bytes become U+FFFD."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def feed(self, piece: bytes) -> str:
+        return self._decoder.decode(piece)
+
+    def finish(self) -> str:
+        """What is left at the end."""
+        return self._decoder.decode(b"", final=True)
+
+
+class StopMatcher:
+    """Finds the first stop string in a stream of text, holding back only what could be the beginning of one."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = tuple(stop for stop in stops if stop)
+        self._held = ""
+        self.matched: str | None = None
+
+    def feed(self, text: str) -> str:
+        """The text that is safe to show now. After a match nothing more is."""
+        if self.matched is not None:
+            return ""
+        if not self._stops:
+            return text
+        self._held += text
+        found = [(position, stop) for stop in self._stops if (position := self._held.find(stop)) >= 0]
+        if found:
+            position, self.matched = min(found)
+            return self._take(position)
+        return self._take(len(self._held) - self._beginning_at_end())
+
+    def finish(self) -> str:
+        """What was held back, now that nothing follows."""
+        return "" if self.matched is not None else self._take(len(self._held))
+
+    def _take(self, count: int) -> str:
+        text, self._held = self._held[:count], self._held[count:]
+        return text
+
+    def _beginning_at_end(self) -> int:
+        """The longest end of the held text that is a beginning of a stop string."""
+        longest = min(max(len(stop) for stop in self._stops) - 1, len(self._held))
+        for count in range(longest, 0, -1):
+            if any(stop.startswith(self._held[-count:]) for stop in self._stops):
+                return count
+        return 0

@@ -1,0 +1,327 @@
+"""Pulling: from a reference to a stored model. One of the two joints between the store and the sources."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from llmasos.errors import (
+    AccessDeniedError,
+    BadInputError,
+    LlmasosError,
+    ModelNotFoundError,
+    NameTakenError,
+    NetworkError,
+)
+from llmasos.formats.gguf import GgufHeader, read_header
+from llmasos.progress import Monotone, Progress
+from llmasos.sources.source import Fetched, Listing, RemoteFile, Source
+from llmasos.store.catalogue import CatalogueSource, find_entry, near_names, read_catalogue
+from llmasos.store.manifests import Facts, Manifest, StoredFile
+from llmasos.store.references import Name, Reference, is_name, parse_name, parse_reference, suggested_name
+from llmasos.store.store import ModelStore, incoming_lock
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be pulled: the name it gets and where it may come from, in order of preference."""
+
+    name: Name
+    sources: tuple[CatalogueSource, ...]
+    license: str | None = None
+    preferred_quantization: str | None = None
+
+
+def pull(
+    text: str,
+    *,
+    name: str | None = None,
+    store: ModelStore | None = None,
+    progress: Progress | None = None,
+    offline: bool = False,
+) -> Manifest:
+    """Brings a model into the store unless it is there, and returns it.
+
+    Raises ModelNotFoundError (also when `offline` forbids to look), NetworkError, AccessDeniedError, DiskFullError,
+    BadInputError for files that are not what was promised, NameTakenError if another model has the name.
+    """
+    store, progress = store or ModelStore(), progress or Progress()
+    request = resolve(text, store)
+    if name is not None:
+        request = replace(request, name=parse_name(name))
+    if present := _present(request, store):
+        return present
+    if offline and not all(source.reference.scheme == "path" for source in request.sources):
+        raise ModelNotFoundError(
+            text,
+            message=f"model `{text}` is not installed, and the network is off limits (--offline)",
+            hint=f"online: `llmasos pull {text}`",
+        )
+    with store.lock(
+        f"pull {request.name}",
+        waiting=lambda: progress.note(f"another llmasos is pulling {request.name}; waiting for it"),
+    ):
+        return _present(request, store) or _pull_from_first(request, store, progress)
+
+
+def import_listing(
+    source: Source, listing: Listing, name: str, *, store: ModelStore | None = None, progress: Progress | None = None
+) -> Manifest:
+    """Stores what a source lists, such as a model that another tool holds; returns it, also if it was here.
+
+    Raises NameTakenError if a model from elsewhere has the name, BadInputError for files that are not sound.
+    """
+    store, progress = store or ModelStore(), progress or Progress()
+    request = Request(parse_name(name), ())
+    with store.lock(f"pull {request.name}"):
+        present = store.find(request.name)
+        if present is None:
+            return _bring_in(source, listing, request, store, progress, label=f"importing {request.name}")
+        if present.source != listing.source:
+            raise _name_taken(present)
+        return present
+
+
+def resolve(text: str, store: ModelStore) -> Request:
+    """Where a reference may come from. Raises ModelNotFoundError, with near names, for an unknown short name."""
+    reference = parse_reference(text)
+    if reference.scheme != "name":
+        return Request(suggested_name(reference), (CatalogueSource(reference),))
+    if is_name(text) and (entry := find_entry(text)):
+        quantization = entry.sources[0].quantization
+        return Request(parse_name(entry.name), entry.sources, entry.license, quantization)
+    if "/" in reference.target:
+        return Request(suggested_name(reference), (CatalogueSource(reference),))
+    known = [*read_catalogue(), *(str(each.name) for each in store.models())]
+    near = near_names(text, known) or near_names(reference.target, known)
+    raise ModelNotFoundError(
+        text,
+        near=near,
+        message=f"there is no model `{text}`",
+        hint=None if near else "give a Hugging Face repository as org/name, or see `llmasos pull --help`",
+    )
+
+
+def source_for(reference: Reference, *, hurried: bool) -> Source:
+    """The source that serves a reference; `hurried` while another one remains to be tried."""
+    if reference.scheme == "path":
+        from llmasos.sources.local import LocalSource
+
+        return LocalSource()
+    if reference.scheme == "pypi":
+        from llmasos.sources.pypi import PypiSource
+
+        return PypiSource()
+    if reference.scheme == "url":
+        from llmasos.sources.url import UrlSource
+
+        return UrlSource(hurried=hurried)
+    if reference.scheme == "ollama":
+        from llmasos.sources.ollama import OllamaSource
+
+        return OllamaSource(hurried=hurried)
+    from llmasos.sources.huggingface import HuggingFaceSource
+
+    return HuggingFaceSource(hurried=hurried)
+
+
+def _present(request: Request, store: ModelStore) -> Manifest | None:
+    """The stored model of that name, if it is the one asked for."""
+    manifest = store.find(request.name)
+    if manifest is None:
+        return None
+    if not any(_is_from(manifest, source.reference) for source in request.sources):
+        raise _name_taken(manifest)
+    return manifest
+
+
+def _name_taken(present: Manifest) -> NameTakenError:
+    return NameTakenError(
+        f"the name `{present.name}` belongs to a model from {present.source}",
+        hint=f"give another with --as NAME, or remove it with `llmasos rm {present.name}`",
+    )
+
+
+def _is_from(manifest: Manifest, reference: Reference) -> bool:
+    """True if the manifest's source is this reference, perhaps with more said than was asked for."""
+    wanted, found = _canonical(reference).lower(), manifest.source.lower()
+    return found == wanted or found.startswith((f"{wanted}:", f"{wanted}@", f"{wanted}=="))
+
+
+def _canonical(reference: Reference) -> str:
+    """The reference as sources write it into manifests, its revision left out: that one is always pinned there."""
+    if reference.scheme in ("hf", "name"):
+        return f"hf:{reference.target}" + (f":{reference.quantization}" if reference.quantization else "")
+    if reference.scheme == "ollama":
+        return f"ollama:{reference.target}:{reference.tag}"
+    if reference.scheme == "pypi":
+        return f"pypi:{reference.target}" + (f"=={reference.version}" if reference.version else "")
+    if reference.scheme == "path":
+        return f"file:{Path(reference.target).resolve()}"
+    return reference.target.split("?")[0]
+
+
+def _pull_from_first(request: Request, store: ModelStore, progress: Progress) -> Manifest:
+    """Tries the sources in turn; only a source that can't be reached or lacks the model lets the next one serve."""
+    failures: list[LlmasosError] = []
+    for index, wanted in enumerate(request.sources):
+        is_last = index == len(request.sources) - 1
+        try:
+            manifest = _pull_from(wanted, request, store, progress, hurried=not is_last)
+        except (NetworkError, ModelNotFoundError, AccessDeniedError) as error:
+            failures.append(error)
+            if not is_last:
+                progress.note(f"{wanted.reference}: {error.message}; trying {request.sources[index + 1].reference}")
+            continue
+        _tell_another_quantization(request, manifest, progress)
+        return manifest
+    raise next((error for error in failures if isinstance(error, NetworkError)), failures[-1])
+
+
+def _tell_another_quantization(request: Request, manifest: Manifest, progress: Progress) -> None:
+    if request.preferred_quantization not in (None, manifest.facts.quantization):
+        progress.note(
+            f"{request.name} is {manifest.facts.quantization} here; "
+            f"at its first source it is {request.preferred_quantization}"
+        )
+
+
+def _pull_from(
+    wanted: CatalogueSource, request: Request, store: ModelStore, progress: Progress, *, hurried: bool
+) -> Manifest:
+    source = source_for(wanted.reference, hurried=hurried)
+    listing = _with_pinned_facts(source.list_files(wanted.reference), wanted)
+    label = f"pulling {request.name} from {wanted.reference}"
+    return _bring_in(source, listing, request, store, progress, label=label, pinned=wanted.digest)
+
+
+def _bring_in(
+    source: Source,
+    listing: Listing,
+    request: Request,
+    store: ModelStore,
+    progress: Progress,
+    *,
+    label: str,
+    pinned: str | None = None,
+) -> Manifest:
+    """Fetches, checks and stores what a source lists. `pinned` is a digest that somebody vouches for."""
+    progress.start(label, listing.size)
+    try:
+        fetched = _fetch_all(source, listing, store, progress)
+    finally:
+        progress.finish()
+    manifest = _describe(request, listing, fetched)
+    if manifest.weights and manifest.digest != pinned:
+        _try(manifest, fetched, store, progress)
+    return _commit(manifest, fetched, store, progress)
+
+
+def _with_pinned_facts(listing: Listing, wanted: CatalogueSource) -> Listing:
+    """The listing with the catalogue's digest and size, which the source must then keep to."""
+    weights = [file for file in listing.files if file.role == "weights"]
+    if len(weights) != 1 or wanted.digest is None:
+        return listing
+    pinned = replace(
+        weights[0],
+        digest=wanted.digest,
+        size=wanted.size or weights[0].size,
+        file_name=wanted.file or weights[0].file_name,
+    )
+    return replace(listing, files=tuple(pinned if file is weights[0] else file for file in listing.files))
+
+
+def _fetch_all(source: Source, listing: Listing, store: ModelStore, progress: Progress) -> list[Fetched]:
+    total, fetched = Monotone(progress), []
+    for file in listing.files:
+        fetched.append(_fetch(source, file, store, total))
+        total.finish_part(fetched[-1].size)
+    return fetched
+
+
+def _fetch(source: Source, file: RemoteFile, store: ModelStore, total: Monotone) -> Fetched:
+    """One file, unless its blob is there; two pulls of one file take turns."""
+    with _alone_with(file, store):
+        if file.digest and store.blobs.has(file.digest, file.size):
+            path = store.blobs.path(file.digest)
+            return Fetched(path, file.digest, path.stat().st_size, is_ours=False)
+        return _checked(file, source.fetch(file, store.home.incoming, total.part))
+
+
+def _checked(file: RemoteFile, fetched: Fetched) -> Fetched:
+    """The file, if it has the digest that was promised; else it is deleted."""
+    if file.digest in (None, fetched.digest):
+        return fetched
+    if fetched.is_ours:
+        fetched.path.unlink(missing_ok=True)
+    raise BadInputError(f"{file.file_name} is not what was promised: its digest is {fetched.digest}, not {file.digest}")
+
+
+@contextlib.contextmanager
+def _alone_with(file: RemoteFile, store: ModelStore) -> Iterator[None]:
+    key = file.digest.removeprefix("sha256:") if file.digest else file.location
+    with store.lock(incoming_lock(Path(key))):
+        yield
+
+
+def _describe(request: Request, listing: Listing, fetched: Sequence[Fetched]) -> Manifest:
+    """The manifest; reading the headers here is what refuses a file that is no model."""
+    files = tuple(
+        StoredFile(file.role, got.digest, got.size, file.file_name)
+        for file, got in zip(listing.files, fetched, strict=True)
+    )
+    headers = [
+        read_header(got.path) for file, got in zip(listing.files, fetched, strict=True) if file.role == "weights"
+    ]
+    facts = (
+        facts_of(headers)
+        if headers
+        else Facts(architecture=_checkpoint_architecture(listing, fetched), quantization="safetensors")
+    )
+    stated = headers[0].metadata.get("general.license") if headers else None
+    return Manifest(
+        request.name, files, listing.source, facts, request.license or listing.license or stated, created_at=time.time()
+    )
+
+
+def facts_of(headers: Sequence[GgufHeader]) -> Facts:
+    """What `list` and `show` say of a model, from the headers of its shards."""
+    first = headers[0]
+    return Facts(
+        architecture=first.architecture,
+        quantization=first.quantization,
+        parameters=sum(header.parameter_count for header in headers),
+        context_length=first.number("context_length"),
+        has_template="tokenizer.chat_template" in first.metadata,
+    )
+
+
+def _checkpoint_architecture(listing: Listing, fetched: Sequence[Fetched]) -> str:
+    for file, got in zip(listing.files, fetched, strict=True):
+        if file.file_name == "config.json":
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                return str(json.loads(got.path.read_text(encoding="utf-8")).get("model_type", "unknown"))
+    return "unknown"
+
+
+def _try(manifest: Manifest, fetched: Sequence[Fetched], store: ModelStore, progress: Progress) -> None:
+    from llmasos.engine.trial import require_trial  # a pull from the catalogue needs no engine
+
+    progress.note("trying the file, since nobody vouches for it")
+    paths = [got.path for file, got in zip(manifest.files, fetched, strict=True) if file.role == "weights"]
+    require_trial(paths, store.home.trials)
+
+
+def _commit(manifest: Manifest, fetched: Sequence[Fetched], store: ModelStore, progress: Progress) -> Manifest:
+    """Files first, then the manifest: a kill between them leaves blobs for the next pull, never a broken model."""
+    with store.changing():
+        for got in fetched:
+            if got.is_ours:
+                store.blobs.adopt(got.path, got.digest)
+            elif not store.blobs.has(got.digest, got.size):
+                progress.note(f"{got.path.name}: {store.blobs.link(got.path, got.digest)}")
+        return store.add(manifest)

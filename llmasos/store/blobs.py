@@ -1,0 +1,200 @@
+"""Blobs: files by the sha256 of their content, and the four ways of bringing one in: move, hard link, reflink, copy."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from llmasos.errors import BadInputError, DiskFullError
+
+CHUNK_BYTES = 1024 * 1024
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+FICLONE = 0x40049409  # linux/fs.h: share another file's blocks
+
+
+class Blobs:
+    """The folder of blobs. Files in it are whole, never changed, and named `sha256-<hex>`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, digest: str) -> Path:
+        if not DIGEST.fullmatch(digest):
+            raise BadInputError(f"`{digest}` is not a sha256 digest")
+        return self.folder / digest.replace(":", "-")
+
+    def has(self, digest: str, size: int | None = None) -> bool:
+        """True if the blob is there (and has that many bytes)."""
+        try:
+            found = self.path(digest).stat().st_size
+        except OSError:
+            return False
+        return size is None or found == size
+
+    def all(self) -> Iterator[str]:
+        """The digests of all blobs on this disk."""
+        if self.folder.is_dir():
+            for path in sorted(self.folder.iterdir()):
+                if DIGEST.fullmatch(digest := path.name.replace("-", ":", 1)):
+                    yield digest
+
+    def adopt(self, path: Path, digest: str) -> None:
+        """Moves a finished file in, under a digest that the caller has checked."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.has(digest):
+            path.unlink()
+            return
+        sync_file(path)
+        path.replace(self.path(digest))
+        sync_folder(self.folder)
+
+    def link(self, path: Path, digest: str) -> str:
+        """Brings in a file that stays where it is; says how: `hard link`, `reflink`, `symlink` or `copy`.
+
+        A symlink is taken only across file systems, where the other two can't be.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        target = self.path(digest)
+        if target.exists():
+            return "present"
+        target.unlink(missing_ok=True)  # a symlink whose file has gone
+        source = path.resolve()
+        ways: list[tuple[str, Callable[[Path, Path], None]]] = [
+            ("hard link", _hard_link),
+            ("reflink", _reflink),
+            ("symlink", _symlink),
+            ("copy", _copy),
+        ]
+        for way, bring in ways:
+            with contextlib.suppress(_NotPossibleError):
+                bring(source, target)
+                sync_folder(self.folder)
+                return way
+        raise BadInputError(f"{path} can neither be linked nor copied into {self.folder}")
+
+    def remove(self, digest: str) -> int:
+        """Deletes a blob; returns the bytes that it had, 0 if it was not there."""
+        path = self.path(digest)
+        try:
+            size = 0 if path.is_symlink() else path.stat().st_size
+            path.unlink()
+        except FileNotFoundError:
+            return 0
+        return size
+
+
+class _NotPossibleError(Exception):
+    """This way of bringing a file in does not work here; the next may."""
+
+
+def digest_of(path: Path, advance: Callable[[int], None] = lambda done: None) -> str:
+    """The sha256 of a file's content; `advance` is told how many bytes have been read."""
+    state, done = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            state.update(chunk)
+            done += len(chunk)
+            advance(done)
+    return f"sha256:{state.hexdigest()}"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replaces a small file at once: a reader, or a power cut, meets the old text or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with disk_full_is_an_error(path), os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames in a folder survive a power cut, where the platform can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def disk_full_is_an_error(place: Path) -> Iterator[None]:
+    """Turns the system's word for a full disk, a quota or a file too large into ours."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise DiskFullError(
+                f"the disk is full: {place.parent} takes no more",
+                hint="free some room (`llmasos prune`) and run the same again",
+            ) from error
+        raise
+
+
+def _hard_link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError as error:
+        raise _NotPossibleError from error
+
+
+def _reflink(source: Path, target: Path) -> None:
+    """Shares the blocks of the source (btrfs, xfs, APFS): costs no room and survives the source's deletion."""
+    if sys.platform == "darwin":
+        _clone_on_macos(source, target)
+        return
+    import fcntl
+
+    temporary = target.with_name(f".{target.name}.reflink")
+    try:
+        with source.open("rb") as old, temporary.open("wb") as new:
+            fcntl.ioctl(new.fileno(), FICLONE, old.fileno())
+        temporary.replace(target)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _NotPossibleError from error
+
+
+def _clone_on_macos(source: Path, target: Path) -> None:
+    import ctypes
+
+    if ctypes.CDLL(None).clonefile(os.fsencode(source), os.fsencode(target), 0) != 0:
+        raise _NotPossibleError
+
+
+def _symlink(source: Path, target: Path) -> None:
+    try:
+        target.symlink_to(source)
+    except OSError as error:
+        raise _NotPossibleError from error
+
+
+def _copy(source: Path, target: Path) -> None:
+    temporary = target.with_name(f".{target.name}.copy")
+    try:
+        with disk_full_is_an_error(target):
+            shutil.copyfile(source, temporary)
+        sync_file(temporary)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)

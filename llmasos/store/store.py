@@ -1,0 +1,252 @@
+"""The store: models on this disk, by name. Nothing half-finished is ever visible in it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmasos.errors import BusyError, CorruptModelError, ModelNotFoundError, NameTakenError
+from llmasos.paths import Home, find_home
+from llmasos.store.blobs import DIGEST, Blobs, digest_of, write_whole
+from llmasos.store.catalogue import near_names
+from llmasos.store.manifests import Manifest, StoredFile, manifest_text, parse_manifest
+from llmasos.store.references import Name, parse_name
+
+NO_NAMESPACE = "_"
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A stored file that is not what its manifest says: `problem` is `missing` or `changed`."""
+
+    name: Name
+    file: StoredFile
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What `prune` deleted, or would delete."""
+
+    blobs: tuple[str, ...]
+    partial_files: tuple[Path, ...]
+    freed_bytes: int
+
+
+class ModelStore:
+    """Stored models. Reading takes no lock; whatever changes the store holds its lock while it does."""
+
+    def __init__(self, home: Home | None = None) -> None:
+        self.home = home or find_home()
+        self.blobs = Blobs(self.home.blobs)
+
+    def models(self) -> list[Manifest]:
+        """All whole models, by name."""
+        return sorted(
+            (manifest for _, manifest in self._read_all() if self.is_whole(manifest)), key=lambda each: each.name
+        )
+
+    def find(self, name: Name) -> Manifest | None:
+        """The model of that name, or None; one whose files are gone counts as not there."""
+        try:
+            manifest = parse_manifest(self._manifest_path(name).read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError, CorruptModelError):
+            return None
+        return manifest if self.is_whole(manifest) else None
+
+    def get(self, text: str) -> Manifest:
+        """The model that a person names. Raises ModelNotFoundError with names that look like it."""
+        if manifest := self.find(parse_name(text)):
+            return manifest
+        names = [str(each.name) for each in self.models()]
+        raise ModelNotFoundError(text, near=near_names(text, names), message=f"model `{text}` is not installed")
+
+    def paths(self, manifest: Manifest, role: str = "weights") -> list[Path]:
+        return [self.blobs.path(file.digest) for file in manifest.of_role(role)]
+
+    def text(self, manifest: Manifest, role: str) -> str | None:
+        """The content of the first file of a role that holds text (template, system, license), or None."""
+        paths = self.paths(manifest, role)
+        return paths[0].read_text(encoding="utf-8", errors="replace") if paths else None
+
+    def is_whole(self, manifest: Manifest) -> bool:
+        """True if every file is there in its full length; does not read them."""
+        return all(self.blobs.has(file.digest, file.size) for file in manifest.files)
+
+    def add(self, manifest: Manifest, *, replace: bool = False) -> Manifest:
+        """Makes a model visible whose blobs are all there. Call it under `changing`.
+
+        Raises NameTakenError if another model has the name, unless `replace`.
+        """
+        present = self.find(manifest.name)
+        if present and not replace and present.files != manifest.files:
+            raise NameTakenError(
+                f"the name `{manifest.name}` belongs to a model from {present.source}",
+                hint=f"give another with --as, or remove it with `llmasos rm {manifest.name}`",
+            )
+        write_whole(self._manifest_path(manifest.name), manifest_text(manifest))
+        return manifest
+
+    def copy(self, source: Name, target: Name) -> Manifest:
+        """A second name for the same files."""
+        with self.changing():
+            return self.add(self.get(str(source)).named(target))
+
+    def remove(self, name: Name) -> int:
+        """Removes a model and every blob that no other model uses; returns the bytes that this freed."""
+        with self.changing():
+            path = self._manifest_path(name)
+            if not path.exists():
+                self.get(str(name))  # says that it is not there
+            manifest = self._readable(path)
+            path.unlink(missing_ok=True)
+            _remove_empty_folders(path.parent, self.home.manifests)
+            used = self._used_digests()
+            gone = {file.digest for file in manifest.files} - used if manifest else set()
+            return sum(self.blobs.remove(digest) for digest in gone)
+
+    def verify(self, manifest: Manifest, advance: Callable[[int], None] = lambda done: None) -> list[Damage]:
+        """Reads every file of a model again; `advance` is told of bytes read in all."""
+        damages, done = [], 0
+        for file in manifest.files:
+            if not self.blobs.has(file.digest):
+                damages.append(Damage(manifest.name, file, "missing"))
+                continue
+            before = done
+            found = digest_of(self.blobs.path(file.digest), lambda part, before=before: advance(before + part))  # type: ignore[misc]
+            done = before + file.size
+            if found != file.digest:
+                damages.append(Damage(manifest.name, file, "changed"))
+        return damages
+
+    def broken(self) -> list[tuple[Path, str]]:
+        """Manifests that can't be read, or that name files which are not there, with the reason."""
+        found = []
+        for path in self._manifest_paths():
+            manifest = self._readable(path)
+            if manifest is None:
+                found.append((path, "it can't be read"))
+            elif not self.is_whole(manifest):
+                found.append((path, f"files of `{manifest.name}` are missing or cut off"))
+        return found
+
+    def prune(self, *, older_than_seconds: float = 0.0, dry_run: bool = False) -> Pruned:
+        """Deletes blobs that no model uses and downloads that nobody goes on with."""
+        with self.changing():
+            used = self._used_digests()
+            blobs = [digest for digest in self.blobs.all() if digest not in used]
+            partials = list(self._partial_files(older_than_seconds))
+            freed = sum(_size(self.blobs.path(digest)) for digest in blobs) + sum(_size(path) for path in partials)
+            if not dry_run:
+                for digest in blobs:
+                    self.blobs.remove(digest)
+                for path in partials:
+                    path.unlink(missing_ok=True)
+            return Pruned(tuple(blobs), tuple(partials), freed)
+
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[None]:
+        """Held while blobs and manifests change, so that no pull loses a blob to a prune. Never over a download."""
+        with self.lock("store", wait_seconds=600):
+            yield
+
+    @contextlib.contextmanager
+    def lock(self, what: str, *, wait_seconds: float = -1, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+        """A lock among processes for one thing; `waiting` is called once if somebody else holds it.
+
+        The system frees it when its holder dies. Raises BusyError after `wait_seconds`; -1 waits for ever.
+        """
+        import filelock  # takes 40 ms, which reading, that takes no lock, need not wait for
+
+        self.home.locks.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.home.locks / f"{_safe_file_name(what)}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            if waiting:
+                waiting()
+            try:
+                lock.acquire(timeout=wait_seconds)
+            except filelock.Timeout as error:
+                raise BusyError(f"another llmasos is busy with {what}", hint="try again in a while") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _partial_files(self, older_than_seconds: float) -> Iterator[Path]:
+        if not self.home.incoming.is_dir():
+            return
+        for path in sorted(self.home.incoming.rglob("*")):
+            if (
+                path.is_file()
+                and time.time() - path.stat().st_mtime >= older_than_seconds
+                and not self._is_locked(path)
+            ):
+                yield path
+
+    def _is_locked(self, path: Path) -> bool:
+        """True if a running download holds the lock of this partial file."""
+        lock = self.home.locks / f"{_safe_file_name(incoming_lock(path))}.lock"
+        if not lock.exists():
+            return False
+        import filelock
+
+        attempt = filelock.FileLock(lock)
+        try:
+            attempt.acquire(timeout=0)
+        except filelock.Timeout:
+            return True
+        attempt.release()
+        return False
+
+    def _manifest_path(self, name: Name) -> Path:
+        return self.home.manifests / (name.namespace or NO_NAMESPACE) / name.name / f"{name.tag}.json"
+
+    def _manifest_paths(self) -> list[Path]:
+        return sorted(self.home.manifests.glob("*/*/*.json"))
+
+    def _readable(self, path: Path) -> Manifest | None:
+        try:
+            return parse_manifest(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, CorruptModelError):
+            return None
+
+    def _read_all(self) -> Iterator[tuple[Path, Manifest]]:
+        for path in self._manifest_paths():
+            if manifest := self._readable(path):
+                yield path, manifest
+
+    def _used_digests(self) -> set[str]:
+        """Every digest that any manifest names, also one that only a newer llmasos can read."""
+        return {
+            digest for path in self._manifest_paths() for digest in DIGEST.findall(path.read_text(errors="replace"))
+        }
+
+
+def incoming_lock(path: Path) -> str:
+    """The name of the lock that a download into `path` holds."""
+    return f"incoming-{path.name.split('.')[0]}"
+
+
+def _safe_file_name(text: str) -> str:
+    """A file name for any text: readable where it can be, and never another text's."""
+    plain = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in text)[:80]
+    return plain if plain == text else f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _remove_empty_folders(folder: Path, top: Path) -> None:
+    while folder != top:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+        folder = folder.parent
+
+
+def _size(path: Path) -> int:
+    return 0 if path.is_symlink() else path.stat().st_size

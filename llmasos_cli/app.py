@@ -1,0 +1,99 @@
+"""The command line as a whole: which commands there are, how they are loaded, and what an error looks like.
+
+Only the module of the command that was typed is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from llmasos.errors import LlmasosError
+from llmasos_cli.output import ReaderLeftError, note
+
+MODELS, USE = "Models", "Use"
+COMMANDS = {
+    "run": USE,
+    "pull": MODELS,
+    "list": MODELS,
+    "show": MODELS,
+    "cp": MODELS,
+    "rm": MODELS,
+    "import": MODELS,
+    "verify": MODELS,
+    "prune": MODELS,
+}
+INTERRUPTED = 130
+ClickError: type[Any] = typer.BadParameter.__mro__[2]  # the base of what Typer raises for a wrong call
+
+
+class LazyGroup(TyperGroup):
+    """Imports a command when it is called for, and all of them only to list them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return load_command(cmd_name) if cmd_name in COMMANDS else None
+
+
+def load_command(name: str) -> Any:
+    """The command of that name, ready to be called."""
+    function = getattr(importlib.import_module(f"llmasos_cli.commands.{name}_command"), f"{name}_command")
+    single = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    single.command(name, rich_help_panel=COMMANDS[name], no_args_is_help=False)(function)
+    command = typer.main.get_command(single)
+    command.name = name
+    return command
+
+
+app = typer.Typer(
+    cls=LazyGroup, add_completion=False, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False
+)
+
+
+@app.callback()
+def root() -> None:
+    """Runs language models on your own machine.
+
+    Begin with: llmasos run smollm2 "The capital of France is"
+    """
+
+
+def run_app(arguments: list[str]) -> int:
+    """Runs one command line; returns its exit code. Nothing but an error of our own making ends in a traceback."""
+    try:
+        result = typer.main.get_command(app).main(args=arguments, prog_name="llmasos", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except LlmasosError as error:
+        return _tell(error, arguments)
+    except ClickError as error:
+        return _tell_wrong_call(error)
+    except ReaderLeftError:
+        return 0
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+
+
+def _tell(error: LlmasosError, arguments: list[str]) -> int:
+    if "--debug" in arguments:
+        raise error
+    note(f"error: {error.message}")
+    if error.hint:
+        note(f"hint: {error.hint}")
+    return error.exit_code
+
+
+def _tell_wrong_call(error: Any) -> int:
+    note(f"error: {error.format_message()}")
+    path = error.ctx.command_path if getattr(error, "ctx", None) else "llmasos"
+    note(f"hint: `{path} --help` shows how it is called")
+    return int(error.exit_code)
+
+
+def main() -> None:
+    sys.exit(run_app(sys.argv[1:]))

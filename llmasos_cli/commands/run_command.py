@@ -1,0 +1,275 @@
+"""`llmasos run`: one prompt, its answer."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from llmasos.engine.options import AnswerOptions, LoadOptions, SamplingOptions
+from llmasos.errors import BadInputError, UsageError
+from llmasos_cli import output
+from llmasos_cli.options import DebugOption, JsonOption, ModelArgument, OfflineOption, takes
+
+UNKNOWN_ANSWER_TOKENS = 1024  # room planned for an answer whose length nobody set
+
+PromptArgument = Annotated[
+    str | None, typer.Argument(help="The prompt; joined to what comes by file and pipe.", metavar="[PROMPT]")
+]
+FileOption = Annotated[
+    list[Path] | None,
+    typer.Option("-f", "--file", help="Put this file's text before the prompt. Again for more.", metavar="FILE"),
+]
+SystemOption = Annotated[str | None, typer.Option("--system", help="What the model should be and do.", metavar="TEXT")]
+RawOption = Annotated[bool, typer.Option("--raw", help="No chat template: the model goes on from the prompt as it is.")]
+StatsOption = Annotated[bool, typer.Option("--stats", help="Say on standard error how fast it went.")]
+CountOption = Annotated[int, typer.Option("-n", "--count", help="How many answers.", metavar="COUNT", min=1)]
+OutputOption = Annotated[
+    Path | None, typer.Option("-o", "--output", help="Write the answer to this file instead.", metavar="FILE")
+]
+FormatOption = Annotated[
+    str | None, typer.Option("--format", help="`json`: the answer is a JSON object.", metavar="json")
+]
+SchemaOption = Annotated[
+    str | None,
+    typer.Option(
+        "--schema", help="The answer fits this JSON schema: a file, JSON, or 'name, age int'.", metavar="SCHEMA"
+    ),
+]
+VerboseOption = Annotated[
+    bool, typer.Option("-v", "--verbose", help="Say what was chosen and why, and show the engine's log.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What the flags of one call say, beside the options of the library."""
+
+    text: str
+    system: str | None
+    is_raw: bool
+    count: int
+    as_json: bool
+    with_stats: bool
+    to_file: Path | None
+
+
+@takes(LoadOptions, "loading", "Loading")
+@takes(SamplingOptions, "sampling", "Sampling")
+@takes(AnswerOptions, "limits", "Answer")
+def run_command(
+    model: ModelArgument,
+    prompt: PromptArgument = None,
+    file: FileOption = None,
+    system: SystemOption = None,
+    raw: RawOption = False,
+    format: FormatOption = None,
+    schema: SchemaOption = None,
+    json: JsonOption = False,
+    stats: StatsOption = False,
+    count: CountOption = 1,
+    output_file: OutputOption = None,
+    offline: OfflineOption = False,
+    verbose: VerboseOption = False,
+    debug: DebugOption = False,
+    *,
+    sampling: dict[str, Any],
+    limits: dict[str, Any],
+    loading: dict[str, Any],
+) -> None:
+    """Answers one prompt. The model is pulled first if it is not here.
+
+    llmasos run smollm2 "The capital of France is"
+    git diff | llmasos run qwen3 "write a commit message"
+    llmasos run smollm2 -f notes.txt "Summarize this." --temperature 0
+    llmasos run smollm2 "Three colours" --schema 'colours list' --json
+    """
+    from llmasos.load import locate
+    from llmasos.settings import configured, is_offline, layered
+
+    wanted = _Wanted(_read_prompt(prompt, file or []), system, raw, count, json, stats, output_file)
+    sampling |= _grammar(format, schema)
+    flags = {**sampling, **limits, **loading}
+    for options in (SamplingOptions, AnswerOptions, LoadOptions):
+        layered(options, *configured(options), flags)  # a wrong value is told before anything is pulled
+    located = locate(model, progress=output.make_progress(), offline=offline or is_offline())
+    own = located.parameters or {}
+    chosen = [
+        layered(options, own, *configured(options), flags) for options in (SamplingOptions, AnswerOptions, LoadOptions)
+    ]
+    _answer(located, wanted, *chosen, verbose=verbose)
+
+
+def _read_prompt(prompt: str | None, files: list[Path]) -> str:
+    """Files, then the pipe, then the argument, a blank line between them."""
+    parts = [_read_file(path) for path in files]
+    if not sys.stdin.isatty():
+        parts.append(_decode(sys.stdin.buffer.read(), "standard input"))
+    parts = [part.rstrip("\n") for part in parts if part.strip()]
+    text = "\n\n".join([*parts, *([prompt] if prompt else [])])
+    if not text.strip():
+        raise UsageError("there is no prompt", hint='give one: llmasos run MODEL "PROMPT", or pipe text in')
+    return text
+
+
+def _read_file(path: Path) -> str:
+    try:
+        return _decode(path.read_bytes(), str(path))
+    except OSError as error:
+        raise BadInputError(f"can't read {path}: {error.strerror}") from error
+
+
+def _decode(content: bytes, name: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInputError(f"{name} is not UTF-8 text: byte {error.start} is 0x{content[error.start]:02x}") from error
+
+
+def _grammar(form: str | None, schema: str | None) -> dict[str, str]:
+    """The grammar that `--format json` or `--schema` mean, as a sampling option."""
+    if schema is None and form is None:
+        return {}
+    if form not in (None, "json"):
+        raise UsageError(f"--format knows `json`, not `{form}`", hint="for a shape of your own use --schema")
+    from llmasos.engine.schema import JSON_GRAMMAR, grammar_of_schema, parse_schema
+
+    if schema is None:
+        return {"grammar": JSON_GRAMMAR}
+    path = Path(schema)
+    is_file = len(schema) < 1024 and "\n" not in schema and path.is_file()
+    return {"grammar": grammar_of_schema(parse_schema(_read_file(path) if is_file else schema))}
+
+
+def _answer(located: Any, wanted: _Wanted, sampling: Any, limits: Any, loading: Any, *, verbose: bool) -> None:
+    from llmasos.engine.bindings import log
+    from llmasos.load import Loaded
+
+    log.is_shown = verbose
+    threading.Thread(target=_import_templates, daemon=True).start()
+    answer_tokens = UNKNOWN_ANSWER_TOKENS if limits.max_tokens is None else limits.max_tokens
+    loaded = Loaded(located, loading, answer_tokens=answer_tokens, prompt_bytes=len(wanted.text.encode()))
+    _warn_of_unused_gpu(loaded)
+    prompter = _make_prompter(loaded, wanted)
+    with loaded.start(len(prompter.tokens(wanted.text))) as engine:
+        if verbose:
+            from llmasos.hardware.plan import describe
+
+            output.note(f"llmasos: {describe(loaded.plan, loaded.machine)}")
+        fitted = prompter.fit(wanted.text, engine, limits.on_overflow)
+        if fitted.note:
+            output.note(f"note: {fitted.note}")
+        _write_answers(engine, fitted.tokens, wanted, sampling, limits)
+
+
+def _import_templates() -> None:
+    """Brings in the template engine while the weights are read, which needs no interpreter."""
+    import llmasos.chat.template  # noqa: F401
+
+
+def _make_prompter(loaded: Any, wanted: _Wanted) -> Any:
+    from llmasos.chat.prompt import Prompter
+    from llmasos.chat.template import ChatTemplate
+
+    text = None if wanted.is_raw else loaded.model.template
+    return Prompter(
+        loaded.model,
+        ChatTemplate(text) if text else None,
+        wanted.system or (None if wanted.is_raw or not text else loaded.located.system),
+    )
+
+
+def _warn_of_unused_gpu(loaded: Any) -> None:
+    if loaded.machine.unused_gpu:
+        output.note(
+            f"warning: there is a graphics card ({loaded.machine.unused_gpu}) and this build of the engine "
+            "can't use it; README says how to mend that"
+        )
+
+
+def _write_answers(engine: Any, tokens: list[int], wanted: _Wanted, sampling: Any, limits: Any) -> None:
+    from dataclasses import replace
+
+    texts = []
+    for index in range(wanted.count):
+        seed = None if sampling.seed is None else sampling.seed + index
+        texts.append(_write_answer(engine, tokens, wanted, replace(sampling, seed=seed), limits))
+    if wanted.to_file:
+        _write_file(wanted.to_file, "".join(texts))
+
+
+def _write_answer(engine: Any, tokens: list[int], wanted: _Wanted, sampling: Any, limits: Any) -> str:
+    """Streams one answer; returns what was, or is to be, written."""
+    from llmasos.chat.prompt import stream
+    from llmasos.engine.sequence import Answer, Chunk
+
+    shows_text = not wanted.as_json and wanted.to_file is None
+    answer: Answer | None = None
+    try:
+        for piece in stream(engine, tokens, sampling, limits):
+            if isinstance(piece, Answer):
+                answer = piece
+            elif isinstance(piece, Chunk) and shows_text:
+                output.write(piece.text)
+    except KeyboardInterrupt:
+        if shows_text:
+            output.write_line()  # the shell's prompt begins on a line of its own
+        raise
+    assert answer is not None
+    line = _json_line(answer) if wanted.as_json else f"{answer.text}\n"
+    if wanted.to_file is None:
+        output.write(line if wanted.as_json else "\n")
+    if wanted.with_stats:
+        output.note(_stats(answer))
+    return line
+
+
+def _write_file(path: Path, text: str) -> None:
+    from llmasos.store.blobs import write_whole
+
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise BadInputError(f"can't write {path}: {error.strerror}") from error
+
+
+def _json_line(answer: Any) -> str:
+    import json
+
+    return json.dumps(_facts(answer), ensure_ascii=False) + "\n"
+
+
+def _facts(answer: Any) -> dict[str, Any]:
+    """The documented JSON of an answer."""
+    return {
+        "text": answer.text,
+        "finish_reason": answer.finish_reason,
+        "stop": answer.stop,
+        "tokens": {
+            "prompt": answer.prompt_tokens,
+            "completion": len(answer.tokens),
+            "cached": answer.cached_tokens,
+            "shifted": answer.shifted_tokens,
+        },
+        "timings": {
+            "prompt_seconds": answer.prompt_seconds,
+            "completion_seconds": answer.completion_seconds,
+            "prompt_tokens_per_second": answer.prompt_tokens_per_second,
+            "tokens_per_second": answer.tokens_per_second,
+        },
+        "seed": answer.seed,
+    }
+
+
+def _stats(answer: Any) -> str:
+    cached = f", {answer.cached_tokens} of them cached" if answer.cached_tokens else ""
+    return (
+        f"prompt {answer.prompt_tokens} tokens{cached} in {answer.prompt_seconds:.2f} s "
+        f"({answer.prompt_tokens_per_second:.1f}/s), "
+        f"answer {len(answer.tokens)} tokens in {answer.completion_seconds:.2f} s ({answer.tokens_per_second:.1f}/s), "
+        f"ended by {answer.finish_reason}, seed {answer.seed}"
+    )

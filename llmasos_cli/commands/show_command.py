@@ -1,0 +1,92 @@
+"""`llmasos show`: what is known of one model."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmasos.store.manifests import Manifest
+from llmasos.store.store import ModelStore
+from llmasos.units import format_bytes, format_count
+from llmasos_cli import output
+from llmasos_cli.options import JsonOption
+
+NameArgument = Annotated[str, typer.Argument(help="A stored model.", metavar="MODEL")]
+
+
+def show_command(
+    model: NameArgument,
+    json: JsonOption = False,
+    template: Annotated[bool, typer.Option("--template", help="Print the chat template only.")] = False,
+    license_text: Annotated[bool, typer.Option("--license", help="Print the licence only.")] = False,
+) -> None:
+    """Shows one installed model: where its file is, what it is, where it came from.
+
+    llmasos show smollm2
+    llmasos show smollm2 --json
+    llmasos show smollm2 --template
+    """
+    store = ModelStore()
+    manifest = store.get(model)
+    if template:
+        output.write_line(store.text(manifest, "template") or _template_inside(manifest, store))
+    elif license_text:
+        output.write_line(store.text(manifest, "license") or manifest.license or "unknown")
+    elif json:
+        output.write_json(describe(manifest, store))
+    else:
+        for key, value in _readable(manifest, store).items():
+            output.write_line(f"{key:<16}{value}")
+
+
+def describe(manifest: Manifest, store: ModelStore) -> dict[str, object]:
+    """The documented JSON of `show`."""
+    paths = store.paths(manifest)
+    return {
+        "name": str(manifest.name),
+        "path": str(paths[0]) if paths else None,
+        "paths": [str(path) for path in paths],
+        "digest": manifest.digest,
+        "size": manifest.size,
+        "architecture": manifest.facts.architecture,
+        "quantization": manifest.facts.quantization,
+        "parameters": manifest.facts.parameters,
+        "context_length": manifest.facts.context_length,
+        "has_template": manifest.facts.has_template,
+        "source": manifest.source,
+        "license": manifest.license,
+        "lineage": list(manifest.lineage),
+        "created_at": manifest.created_at,
+        "system": store.text(manifest, "system"),
+        "parameters_set": store.text(manifest, "parameters"),
+        "files": [
+            {"role": file.role, "digest": file.digest, "size": file.size, "name": file.file_name}
+            for file in manifest.files
+        ],
+    }
+
+
+def _readable(manifest: Manifest, store: ModelStore) -> dict[str, str]:
+    facts, paths = manifest.facts, store.paths(manifest)
+    return {
+        "name": str(manifest.name),
+        "architecture": facts.architecture,
+        "parameters": format_count(facts.parameters) if facts.parameters else "unknown",
+        "quantization": facts.quantization,
+        "context length": str(facts.context_length or "unknown"),
+        "chat template": "yes" if facts.has_template else "no",
+        "size": format_bytes(manifest.size),
+        "license": manifest.license or "unknown",
+        "source": manifest.source,
+        "digest": manifest.digest,
+        "path": str(paths[0]) if paths else "-",
+    }
+
+
+def _template_inside(manifest: Manifest, store: ModelStore) -> str:
+    """The template in the GGUF's own header."""
+    from llmasos.formats.gguf import read_header
+
+    paths = store.paths(manifest)
+    return str(read_header(paths[0]).metadata.get("tokenizer.chat_template", "")) if paths else ""

@@ -1,0 +1,57 @@
+"""Answers the shells' completion scripts: which models a person who presses TAB could mean. Never fails.
+
+Every TAB starts a process that somebody waits for, so names are read here without `ModelStore` and `read_catalogue`:
+importing those alone takes 70 ms.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from llmasos import paths
+
+CATALOGUE = Path(paths.__file__).with_name("store") / "catalogue.toml"
+LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-/:")
+
+
+def complete(arguments: list[str]) -> None:
+    """Prints the names of a kind, `models` or `references`, that begin with a prefix, one a line."""
+    kind, prefix = [*arguments, "", ""][:2]
+    names = [name for source in SOURCES.get(kind, ()) for name in _names(source) if name.startswith(prefix.lower())]
+    try:
+        sys.stdout.write("".join(f"{name}\n" for name in dict.fromkeys(names)))
+        sys.stdout.flush()
+    except OSError:  # the shell has left, and Python is not to notice it once more as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _names(source: Callable[[], Iterator[object]]) -> list[str]:
+    """What a source yields until it fails, sorted; only what is a name, for a shell is going to read it."""
+    names = []
+    with contextlib.suppress(Exception, KeyboardInterrupt):  # an error would land in the line that is being typed
+        for name in source():
+            if isinstance(name, str) and LETTERS.issuperset(name):
+                names.append(name)
+    return sorted(names)
+
+
+def _stored_names() -> Iterator[object]:
+    """The names in all manifests, those whose files have gone too: `rm` takes them."""
+    for path in paths.find_home().manifests.glob("*/*/*.json"):
+        with contextlib.suppress(Exception):  # one broken manifest must not hide the others
+            yield json.loads(path.read_bytes())["name"]
+
+
+def _catalogue_names() -> Iterator[object]:
+    """Names and aliases, from the lines that hold them: a TOML parser would cost another 20 ms."""
+    for line in CATALOGUE.read_text(encoding="utf-8").splitlines():
+        if line.startswith(('["', "aliases")):
+            yield from line.split('"')[1::2]
+
+
+SOURCES = {"models": (_stored_names,), "references": (_stored_names, _catalogue_names)}

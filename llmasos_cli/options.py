@@ -1,0 +1,90 @@
+"""Flags made from the library's options dataclasses, so that every default, limit and help text stands there only.
+
+`takes` gives a command one flag for each field of a dataclass and hands it the flags that were typed, as a mapping.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import Field, fields
+from typing import Annotated, Any
+
+import typer
+
+from llmasos.settings import default_of, value_type
+
+ModelArgument = Annotated[
+    str, typer.Argument(help="A short name, a reference such as org/name:Q4_K_M, or a .gguf file.", metavar="MODEL")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+OfflineOption = Annotated[bool, typer.Option("--offline", help="Never use the network.", envvar="LLMASOS_OFFLINE")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", hidden=True)]
+Command = Callable[..., None]
+
+
+def takes(options: type[Any], parameter: str, panel: str) -> Callable[[Command], Command]:
+    """Adds a flag for each field of `options`; the command gets those that were given in `parameter`, by field name."""
+
+    def decorate(command: Command) -> Command:
+        inner = inspect.signature(command)
+        flags = [_flag(options, each, panel) for each in fields(options)]
+        names = {flag.name for flag in flags}
+
+        def outer(**values: Any) -> None:
+            given = {name: values.pop(name) for name in names}
+            command(**values, **{parameter: {name: value for name, value in given.items() if value not in (None, [])}})
+
+        kept = [each for each in inner.parameters.values() if each.name != parameter]
+        _dress(outer, command, [*kept, *flags])
+        return outer
+
+    return decorate
+
+
+def command_parameters(command: Command) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(command).parameters
+
+
+def _flag(options: type[Any], each: Field[Any], panel: str) -> inspect.Parameter:
+    kind = value_type(options, each)
+    if typing.get_origin(kind) is tuple:
+        kind = list[str]
+    dashed = each.metadata.get("flag") or each.name.replace("_", "-")
+    declaration = f"--{dashed}/--no-{dashed}" if kind is bool else f"--{dashed}"
+    flag = typer.Option(
+        declaration,
+        help=_help(each),
+        rich_help_panel=each.metadata.get("panel") or panel,
+        metavar=None if kind is bool else _metavar(each, kind),
+        show_default=False,
+    )
+    annotation = Annotated[kind | None, flag]  # type: ignore[valid-type]  # a type made at run time
+    return inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _help(each: Field[Any]) -> str:
+    default = default_of(each)
+    if default in (None, (), False):
+        return str(each.metadata["help"])
+    text = "on" if default is True else repr(default) if isinstance(default, tuple) else default
+    return f"{each.metadata['help']} [default: {text}]"
+
+
+def _metavar(each: Field[Any], kind: Any) -> str:
+    if choices := each.metadata.get("choices"):
+        return "|".join(choices)
+    return {int: "N", float: "X"}.get(kind, "TEXT")
+
+
+def _dress(outer: Any, command: Command, parameters: list[inspect.Parameter]) -> None:
+    """Lets `outer` look to Typer as a function written with those parameters."""
+    hints = typing.get_type_hints(command, include_extras=True)
+    typed = [
+        each.replace(annotation=hints.get(each.name, each.annotation), kind=inspect.Parameter.KEYWORD_ONLY)
+        for each in parameters
+    ]
+    outer.__signature__ = inspect.Signature(typed)
+    outer.__annotations__ = {each.name: each.annotation for each in typed}
+    outer.__name__, outer.__doc__, outer.__module__ = command.__name__, command.__doc__, command.__module__

@@ -1,0 +1,131 @@
+"""Where output goes: data to standard output, all else to standard error. Nothing here depends on colour."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llmasos.progress import Progress
+from llmasos.units import format_bytes, format_seconds
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class ReaderLeftError(Exception):
+    """The reader of a pipe has left. That is its right: the program ends quietly, as if it were done."""
+
+
+def write(text: str) -> None:
+    """Data, as UTF-8 whatever the locale, shown at once."""
+    try:
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+        sys.stdout.buffer.flush()
+    except BrokenPipeError as error:
+        # What is still buffered would be tried again on the way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise ReaderLeftError from error
+
+
+def write_line(text: str = "") -> None:
+    write(f"{text}\n")
+
+
+def write_json(value: Any) -> None:
+    write_line(json.dumps(value, ensure_ascii=False))
+
+
+def write_table(rows: Sequence[Mapping[str, str]]) -> None:
+    """Columns by the keys of the first row, as wide as they need to be; no frames, for cut and grep."""
+    if not rows:
+        return
+    names = list(rows[0])
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in names}
+    for cells in ({name: name.upper() for name in names}, *rows):
+        write_line("  ".join(cells[name].ljust(widths[name]) for name in names).rstrip())
+
+
+def note(text: str) -> None:
+    """A line for people that is no data."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def make_progress() -> Progress:
+    """A bar on a terminal, a line now and then in a log."""
+    return TerminalProgress() if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else LogProgress()
+
+
+class LogProgress(Progress):
+    """One line when work begins, one every ten seconds, one at its end."""
+
+    def __init__(self) -> None:
+        self._label, self._done = "", 0
+        self._total: int | None = None
+        self._started = self._told = 0.0
+
+    def start(self, label: str, total: int | None) -> None:
+        self._label, self._total, self._done = label, total, 0
+        self._started = self._told = time.monotonic()
+        note(label + (f" ({format_bytes(total)})" if total else ""))
+
+    def update(self, done: int) -> None:
+        self._done = done
+        if time.monotonic() - self._told >= SECONDS_BETWEEN_LINES:
+            self._told = time.monotonic()
+            note(f"{self._label}: {format_bytes(done)}{f' of {format_bytes(self._total)}' if self._total else ''}")
+
+    def finish(self) -> None:
+        if self._done:
+            note(f"{self._label}: {format_bytes(self._done)} in {format_seconds(time.monotonic() - self._started)}")
+
+    def note(self, text: str) -> None:
+        note(text)
+
+
+class TerminalProgress(Progress):
+    """A bar with speed and time left."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._task: Any = None
+
+    def start(self, label: str, total: int | None) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._bar.add_task(label, total=total)
+        self._bar.start()
+
+    def update(self, done: int) -> None:
+        if self._bar:
+            self._bar.update(self._task, completed=done)
+
+    def finish(self) -> None:
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+    def note(self, text: str) -> None:
+        if self._bar:
+            self._bar.console.print(text, markup=False, highlight=False)
+        else:
+            note(text)

@@ -1,0 +1,256 @@
+"""`llmasos run`, as a person, a pipe or a cron line calls it, on a tiny model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import PROJECT, command
+from doubles.tiny import TinyModel
+
+FIXED = ("--temperature", "0", "--max-tokens", "8", "--ignore-eos")
+
+
+def test_the_answer_is_on_standard_output_and_nothing_else_is(llmasos, tiny_model):
+    result = llmasos("run", tiny_model, "the cat", *FIXED, "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    answer = json.loads(result.stdout)
+    assert answer["finish_reason"] == "length"
+    assert answer["tokens"]["completion"] == 8
+    assert answer["timings"]["tokens_per_second"] > 0
+
+
+def test_plain_output_is_the_answer_and_one_newline(llmasos, tiny_model):
+    text = json.loads(llmasos("run", tiny_model, "the cat", *FIXED, "--json").stdout)["text"]
+    assert llmasos("run", tiny_model, "the cat", *FIXED).stdout == text + "\n"
+
+
+def test_prompts_of_file_pipe_and_argument_are_joined_by_blank_lines(llmasos, tiny_model, tmp_path):
+    (tmp_path / "notes.txt").write_text("from a file\n")
+    joined = llmasos("run", tiny_model, "from a file\n\nfrom a pipe\n\nfrom an argument", *FIXED, "--json")
+    parts = llmasos(
+        "run", tiny_model, "from an argument", "-f", tmp_path / "notes.txt", *FIXED, "--json", stdin="from a pipe\n"
+    )
+    assert json.loads(parts.stdout)["text"] == json.loads(joined.stdout)["text"]
+    assert json.loads(parts.stdout)["tokens"] == json.loads(joined.stdout)["tokens"]
+
+
+def test_a_template_is_used_unless_raw(llmasos, tiny_model):
+    with_template, raw = (
+        json.loads(llmasos("run", tiny_model, "cat", *FIXED, "--json", *more).stdout)["tokens"]["prompt"]
+        for more in ((), ("--raw",))
+    )
+    assert (with_template, raw) == (6, 3)  # <|user|> cat <|end|> <|assistant|>
+
+
+def test_a_system_prompt_goes_before_the_question(llmasos, tiny_model):
+    result = llmasos("run", tiny_model, "cat", "--system", "dog", *FIXED, "--json")
+    assert json.loads(result.stdout)["tokens"]["prompt"] == 11
+
+
+def test_a_model_without_a_template_takes_no_system_prompt(llmasos, make_tiny):
+    result = llmasos("run", make_tiny(TinyModel(template=None)), "cat", "--system", "dog")
+    assert result.exit_code == 5
+    assert "no chat template" in result.stderr
+
+
+def test_several_answers_read_the_prompt_once(llmasos, tiny_model):
+    lines = llmasos("run", tiny_model, "the cat", *FIXED, "--json", "-n", "3", "--seed", "5").stdout.splitlines()
+    answers = [json.loads(line) for line in lines]
+    assert [answer["seed"] for answer in answers] == [5, 6, 7]
+    assert [answer["tokens"]["cached"] > 0 for answer in answers] == [False, True, True]
+
+
+def test_an_output_file_is_written_and_standard_output_stays_empty(llmasos, tiny_model, tmp_path):
+    shown = llmasos("run", tiny_model, "the cat", *FIXED).stdout
+    result = llmasos("run", tiny_model, "the cat", *FIXED, "-o", tmp_path / "answer.txt")
+    assert (result.stdout, (tmp_path / "answer.txt").read_text()) == ("", shown)
+
+
+def test_statistics_are_one_line_on_standard_error(llmasos, tiny_model):
+    result = llmasos("run", tiny_model, "the cat", *FIXED, "--stats", "--seed", "9")
+    assert result.stderr.count("\n") == 1
+    assert "answer 8 tokens" in result.stderr
+    assert result.stderr.endswith("ended by length, seed 9\n")
+
+
+def test_verbose_says_what_was_chosen_and_why(llmasos, tiny_model):
+    result = llmasos("run", tiny_model, "the cat", *FIXED, "-v", "--threads", "1", "--kv-type", "f32")
+    plan = next(line for line in result.stderr.splitlines() if line.startswith("llmasos: "))
+    assert "CPU, 1 threads, context 256, KV cache f32" in plan
+    assert "no GPU that this build can use" in plan
+
+
+def test_a_schema_shapes_the_answer(llmasos, tiny_model):
+    result = llmasos("run", tiny_model, "a person", "--schema", '{"enum": ["red", "green"]}', "--seed", "1")
+    assert json.loads(result.stdout) in ("red", "green")
+
+
+def test_json_format_gives_json(llmasos, make_tiny):
+    model = make_tiny(TinyModel(context_length=4096))
+    result = llmasos("run", model, "a person", "--schema", "name, age int", "--seed", "1", "--logit-bias", '"=3')
+    assert result.exit_code == 0
+    assert set(json.loads(result.stdout)) == {"name", "age"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        (["--temperature", "-1"], 2, "temperature is at least 0, not -1"),
+        (["--temperature", "nan"], 2, "temperature is not a number"),
+        (["--temperature", "hot"], 2, "Invalid value for '--temperature'"),
+        (["--kv-type", "q9"], 2, "kv_type is one of"),
+        (["--logit-bias", "x"], 2, "is no logit bias"),
+        (["--logit-bias", "999999=1"], 2, "there is no token 999999"),
+        (["--format", "xml"], 2, "--format knows `json`"),
+        (["--schema", "{"], 5, "schema"),
+        (["--grammar", "root ::= ("], 5, "the grammar can't be used: parse: error parsing grammar: expecting ')'"),
+        (["--context-length", "1000000000"], 4, "of memory"),
+        (["--kv-type", "q8_0"], 5, "does not divide"),
+        (["-f", "/nonexistent/file"], 5, "can't read /nonexistent/file"),
+        (["--no-such-option"], 2, "No such option"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_options_are_clear_errors(llmasos, tiny_model, arguments, exit_code, message):
+    result = llmasos("run", tiny_model, "the cat", *arguments)
+    assert (result.exit_code, result.stdout) == (exit_code, "")
+    assert message in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert "Traceback" not in result.stderr
+
+
+def test_no_prompt_is_a_wrong_call(llmasos, tiny_model):
+    result = llmasos("run", tiny_model)
+    assert result.exit_code == 2
+    assert result.stderr == 'error: there is no prompt\nhint: give one: llmasos run MODEL "PROMPT", or pipe text in\n'
+
+
+def test_bytes_that_are_no_text_are_named(llmasos, tiny_model):
+    result = llmasos("run", tiny_model, stdin=b"caf\xe9")
+    assert result.exit_code == 5
+    assert result.stderr.startswith("error: standard input is not UTF-8 text: byte 3 is 0xe9\n")
+
+
+def test_a_prompt_longer_than_the_context_is_refused_with_both_counts(llmasos, tiny_model):
+    result = llmasos("run", tiny_model, "--raw", stdin="x" * 300)
+    assert result.exit_code == 5
+    assert result.stderr == (
+        "error: the prompt is 300 tokens long and the context holds 256\n"
+        "hint: raise --context-length, or choose --on-overflow truncate|shift|summarize\n"
+    )
+
+
+@pytest.mark.parametrize("policy", ["truncate", "shift"])
+def test_a_prompt_longer_than_the_context_is_made_to_fit_if_asked(llmasos, tiny_model, policy):
+    result = llmasos("run", tiny_model, *FIXED, "--on-overflow", policy, "--logit-bias", "259=-inf", stdin="x" * 300)
+    assert result.exit_code == 0
+    assert result.stderr.startswith("note: the ")
+
+
+def test_unknown_names_come_with_near_ones(llmasos):
+    result = llmasos("run", "smolm2", "Hello")
+    assert result.exit_code == 3
+    assert result.stderr.startswith("error: there is no model `smolm2`\nhint: did you mean `smollm2`")
+
+
+def test_offline_refuses_to_pull(llmasos):
+    result = llmasos("run", "smollm2", "Hello", "--offline")
+    assert result.exit_code == 3
+    assert "the network is off limits" in result.stderr
+
+
+def test_no_network_is_try_again_later(llmasos):
+    result = llmasos("pull", "https://127.0.0.1:9/model.gguf")
+    assert result.exit_code == 75
+
+
+def test_a_missing_file_is_not_found(llmasos):
+    assert llmasos("run", "./nothing.gguf", "Hello").exit_code == 3
+
+
+def test_a_file_that_is_no_model_is_bad_input(llmasos, tmp_path):
+    (tmp_path / "x.gguf").write_bytes(b"GGUF" + b"\xff" * 100)
+    result = llmasos("run", tmp_path / "x.gguf", "Hello")
+    assert result.exit_code == 5
+    assert "not a usable GGUF file" in result.stderr
+
+
+def test_a_file_that_would_crash_the_engine_is_bad_input(llmasos, tiny_model, tmp_path):
+    content = bytearray(tiny_model.read_bytes())
+    place = content.index(b"llama.block_count") + len(b"llama.block_count") + 4
+    content[place : place + 4] = (1000).to_bytes(4, "little")
+    (tmp_path / "x.gguf").write_bytes(content)
+    result = llmasos("run", tmp_path / "x.gguf", "Hello")
+    assert result.exit_code == 5
+    assert "the engine crashed on it" in result.stderr
+
+
+def test_settings_come_from_config_environment_and_flags_in_that_order(llmasos, tiny_model, home, monkeypatch):
+    def completion_tokens(*flags: str) -> int:
+        return json.loads(llmasos("run", tiny_model, "the cat", "--json", "--ignore-eos", *flags).stdout)["tokens"][
+            "completion"
+        ]
+
+    home.mkdir()
+    (home / "config.toml").write_text("max_tokens = 3\n")
+    assert completion_tokens() == 3
+    monkeypatch.setenv("LLMASOS_MAX_TOKENS", "4")
+    assert completion_tokens() == 4
+    assert completion_tokens("--max-tokens", "5") == 5
+
+
+def test_a_closed_pipe_ends_quietly(tiny_model):
+    line = " ".join(command("run", tiny_model, "the", "--max-tokens", "200", "--ignore-eos"))
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {line} | head -c 1"], cwd=PROJECT, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_ctrl_c_stops_an_answer_at_once(tiny_model):
+    endless = ("--ignore-eos", "--on-overflow", "shift")
+    process = subprocess.Popen(
+        command("run", tiny_model, "the", *endless),
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    process.stdout.read(10)
+    process.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    output, complaints = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert complaints == b""
+    assert output.endswith(b"\n")
+    assert time.monotonic() - started < 2
+
+
+def test_a_terminated_run_leaves_no_half_written_file(tiny_model, tmp_path):
+    target = tmp_path / "answer.txt"
+    endless = ("--ignore-eos", "--on-overflow", "shift", "-o", target)
+    process = subprocess.Popen(
+        command("run", tiny_model, "the", *endless), cwd=PROJECT, stdin=subprocess.DEVNULL, env=os.environ
+    )
+    time.sleep(1.5)
+    process.terminate()
+    assert process.wait(timeout=10) == 143
+    assert list(tmp_path.glob("*answer*")) == []
+
+
+def test_help_shows_examples(llmasos):
+    result = llmasos("run", "--help")
+    assert 'llmasos run smollm2 "The capital of France is"' in result.stdout
+
+
+def test_a_stored_model_runs_by_its_name(llmasos, tiny_model: Path):
+    assert llmasos("pull", tiny_model, "--as", "tiny").exit_code == 0
+    assert llmasos("run", "tiny", "the cat", *FIXED).exit_code == 0
