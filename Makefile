@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PROMPT ?= Write one sentence about the sea.
 
-.PHONY: install run test test-all check format bench completions docs ci-setup soak check-catalogue clean
+.PHONY: install run test test-all check format bench completions docs ci-setup check-catalogue clean
 
 install: $(READY)
 
@@ -47,9 +47,6 @@ docs: install
 
 check-catalogue: install
 	$(BIN)/python tools/check_catalogue.py
-
-soak: install
-	$(BIN)/python -m pytest -q -m soak -o addopts="--import-mode=importlib"
 
 ci-setup:
 	.ci/setup

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,8 @@ from pathlib import Path
 from llmasos.errors import (
     AccessDeniedError,
     BadInputError,
+    BusyError,
+    CorruptModelError,
     LlmasosError,
     ModelNotFoundError,
     NameTakenError,
@@ -22,8 +25,18 @@ from llmasos.progress import Monotone, Progress
 from llmasos.sources.source import Fetched, Listing, RemoteFile, Source
 from llmasos.store.catalogue import CatalogueSource, find_entry, near_names, read_catalogue
 from llmasos.store.manifests import Facts, Manifest, StoredFile
-from llmasos.store.references import Name, Reference, is_name, parse_name, parse_reference, suggested_name
+from llmasos.store.references import (
+    Name,
+    Reference,
+    is_name,
+    looks_like_path,
+    parse_name,
+    parse_reference,
+    suggested_name,
+)
 from llmasos.store.store import ModelStore, incoming_lock
+
+COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +63,8 @@ def pull(
     BadInputError for files that are not what was promised, NameTakenError if another model has the name.
     """
     store, progress = store or ModelStore(), progress or Progress()
+    if stored := _stored_alone(text, store):
+        return stored if name is None else store.copy(stored.name, parse_name(name))
     request = resolve(text, store)
     if name is not None:
         request = replace(request, name=parse_name(name))
@@ -129,6 +144,13 @@ def source_for(reference: Reference, *, hurried: bool) -> Source:
     return HuggingFaceSource(hurried=hurried)
 
 
+def _stored_alone(text: str, store: ModelStore) -> Manifest | None:
+    """The stored model of a name that means nothing but it: no catalogue and no hub could give the same."""
+    if not is_name(text) or looks_like_path(text) or "/" in text or find_entry(text):
+        return None
+    return store.find(parse_name(text))
+
+
 def _present(request: Request, store: ModelStore) -> Manifest | None:
     """The stored model of that name, if it is the one asked for."""
     manifest = store.find(request.name)
@@ -148,12 +170,17 @@ def _name_taken(present: Manifest) -> NameTakenError:
 
 def _is_from(manifest: Manifest, reference: Reference) -> bool:
     """True if the manifest's source is this reference, perhaps with more said than was asked for."""
-    wanted, found = _canonical(reference).lower(), manifest.source.lower()
+    wanted, found = _canonical(reference), manifest.source
+    if reference.scheme in ("path", "url"):
+        return found == wanted
+    if COMMIT.fullmatch(reference.revision or "") and not found.rpartition("@")[2].startswith(reference.revision or ""):
+        return False
+    wanted, found = wanted.lower(), found.lower()
     return found == wanted or found.startswith((f"{wanted}:", f"{wanted}@", f"{wanted}=="))
 
 
 def _canonical(reference: Reference) -> str:
-    """The reference as sources write it into manifests, its revision left out: that one is always pinned there."""
+    """The reference as sources write it into manifests, its revision left out: there it is always a commit."""
     if reference.scheme in ("hf", "name"):
         return f"hf:{reference.target}" + (f":{reference.quantization}" if reference.quantization else "")
     if reference.scheme == "ollama":
@@ -162,7 +189,7 @@ def _canonical(reference: Reference) -> str:
         return f"pypi:{reference.target}" + (f"=={reference.version}" if reference.version else "")
     if reference.scheme == "path":
         return f"file:{Path(reference.target).resolve()}"
-    return reference.target.split("?")[0]
+    return str(reference)
 
 
 def _pull_from_first(request: Request, store: ModelStore, progress: Progress) -> Manifest:
@@ -210,15 +237,28 @@ def _bring_in(
     pinned: str | None = None,
 ) -> Manifest:
     """Fetches, checks and stores what a source lists. `pinned` is a digest that somebody vouches for."""
-    progress.start(label, listing.size)
-    try:
-        fetched = _fetch_all(source, listing, store, progress)
-    finally:
-        progress.finish()
-    manifest = _describe(request, listing, fetched)
-    if manifest.weights and manifest.digest != pinned:
-        _try(manifest, fetched, store, progress)
-    return _commit(manifest, fetched, store, progress)
+    with _alone_with(listing.files, store):
+        progress.start(label, listing.size)
+        try:
+            fetched = _fetch_all(source, listing, store, progress)
+        finally:
+            progress.finish()
+        manifest = _describe(request, listing, fetched)
+        if manifest.weights and manifest.digest != pinned:
+            _try(manifest, fetched, store, progress)
+        return _commit(manifest, fetched, store, progress)
+
+
+@contextlib.contextmanager
+def _alone_with(files: Sequence[RemoteFile], store: ModelStore) -> Iterator[None]:
+    """Lets two pulls of one file take turns, and no prune take it away, until it is stored.
+
+    The locks are taken in the order of the keys, so that no two pulls wait for each other.
+    """
+    with contextlib.ExitStack() as locks:
+        for key in sorted({file.key for file in files}):
+            locks.enter_context(store.lock(incoming_lock(key)))
+        yield
 
 
 def _with_pinned_facts(listing: Listing, wanted: CatalogueSource) -> Listing:
@@ -244,12 +284,11 @@ def _fetch_all(source: Source, listing: Listing, store: ModelStore, progress: Pr
 
 
 def _fetch(source: Source, file: RemoteFile, store: ModelStore, total: Monotone) -> Fetched:
-    """One file, unless its blob is there; two pulls of one file take turns."""
-    with _alone_with(file, store):
-        if file.digest and store.blobs.has(file.digest, file.size):
-            path = store.blobs.path(file.digest)
-            return Fetched(path, file.digest, path.stat().st_size, is_ours=False)
-        return _checked(file, source.fetch(file, store.home.incoming, total.part))
+    """One file, unless its blob is there."""
+    if file.digest and store.blobs.has(file.digest, file.size):
+        path = store.blobs.path(file.digest)
+        return Fetched(path, file.digest, path.stat().st_size, is_ours=False)
+    return _checked(file, source.fetch(file, store.home.incoming, total.part))
 
 
 def _checked(file: RemoteFile, fetched: Fetched) -> Fetched:
@@ -261,31 +300,30 @@ def _checked(file: RemoteFile, fetched: Fetched) -> Fetched:
     raise BadInputError(f"{file.file_name} is not what was promised: its digest is {fetched.digest}, not {file.digest}")
 
 
-@contextlib.contextmanager
-def _alone_with(file: RemoteFile, store: ModelStore) -> Iterator[None]:
-    key = file.digest.removeprefix("sha256:") if file.digest else file.location
-    with store.lock(incoming_lock(Path(key))):
-        yield
-
-
 def _describe(request: Request, listing: Listing, fetched: Sequence[Fetched]) -> Manifest:
     """The manifest; reading the headers here is what refuses a file that is no model."""
     files = tuple(
         StoredFile(file.role, got.digest, got.size, file.file_name)
         for file, got in zip(listing.files, fetched, strict=True)
     )
-    headers = [
-        read_header(got.path) for file, got in zip(listing.files, fetched, strict=True) if file.role == "weights"
-    ]
+    headers = [_header(got) for file, got in zip(listing.files, fetched, strict=True) if file.role == "weights"]
     facts = (
         facts_of(headers)
         if headers
         else Facts(architecture=_checkpoint_architecture(listing, fetched), quantization="safetensors")
     )
     stated = headers[0].metadata.get("general.license") if headers else None
-    return Manifest(
-        request.name, files, listing.source, facts, request.license or listing.license or stated, created_at=time.time()
-    )
+    license = request.license or listing.license or (stated if isinstance(stated, str) else None)
+    return Manifest(request.name, files, listing.source, facts, license, created_at=time.time())
+
+
+def _header(fetched: Fetched) -> GgufHeader:
+    try:
+        return read_header(fetched.path)
+    except CorruptModelError:
+        if fetched.is_ours:
+            fetched.path.unlink(missing_ok=True)  # or the next try would find it again
+        raise
 
 
 def facts_of(headers: Sequence[GgufHeader]) -> Facts:
@@ -323,5 +361,7 @@ def _commit(manifest: Manifest, fetched: Sequence[Fetched], store: ModelStore, p
             if got.is_ours:
                 store.blobs.adopt(got.path, got.digest)
             elif not store.blobs.has(got.digest, got.size):
+                if got.path == store.blobs.path(got.digest):
+                    raise BusyError(f"another llmasos removed a file of {manifest.name}", hint="run the same again")
                 progress.note(f"{got.path.name}: {store.blobs.link(got.path, got.digest)}")
         return store.add(manifest)

@@ -1,7 +1,7 @@
 """Answers the shells' completion scripts: which models a person who presses TAB could mean. Never fails.
 
 Every TAB starts a process that somebody waits for, so names are read here without `ModelStore` and `read_catalogue`:
-importing those alone takes 70 ms.
+importing those would take 45 ms more.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 from llmasos import paths
 
 CATALOGUE = Path(paths.__file__).with_name("store") / "catalogue.toml"
-LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-/:")
+NAME = re.compile(r"[a-z0-9][a-z0-9._/:-]*")
 
 
 def complete(arguments: list[str]) -> None:
@@ -35,7 +36,7 @@ def _names(source: Callable[[], Iterator[object]]) -> list[str]:
     names = []
     with contextlib.suppress(Exception, KeyboardInterrupt):  # an error would land in the line that is being typed
         for name in source():
-            if isinstance(name, str) and LETTERS.issuperset(name):
+            if isinstance(name, str) and NAME.fullmatch(name):
                 names.append(name)
     return sorted(names)
 
@@ -48,7 +49,7 @@ def _stored_names() -> Iterator[object]:
 
 
 def _catalogue_names() -> Iterator[object]:
-    """Names and aliases, from the lines that hold them: a TOML parser would cost another 20 ms."""
+    """Names and aliases, from the lines that hold them: a TOML parser would cost another 15 ms."""
     for line in CATALOGUE.read_text(encoding="utf-8").splitlines():
         if line.startswith(('["', "aliases")):
             yield from line.split('"')[1::2]

@@ -22,13 +22,19 @@ def test_the_wheel_that_is_built_is_the_version_that_is_required():
     version = re.search(r"^VERSION=(\S+)$", build, re.MULTILINE)
     assert version is not None
     assert f"llama-cpp-python=={version[1]}" in (PROJECT / "pyproject.toml").read_text()
-    assert f'TESTED_VERSION = "{version[1]}"' in (PROJECT / "llmasos/engine/bindings.py").read_text()
+    assert f'ENGINE = "{version[1]}"' in (PROJECT / "llmasos/hardware/machine.py").read_text()
 
 
 def test_completions_are_those_of_the_command_line():
     done = subprocess.run(
         [sys.executable, "tools/make_completions.py", "--check"], cwd=PROJECT, capture_output=True, text=True
     )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_command_reference_is_that_of_the_command_line():
+    command = [sys.executable, "tools/make_reference.py", "--check"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

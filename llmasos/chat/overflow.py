@@ -45,7 +45,7 @@ def fit_prompt(text: str, context_length: int, policy: str, tools: Tools) -> Fit
     if policy == "error" or room <= 0:
         raise PromptTooLongError(len(tokens), context_length)
     if policy == "summarize":
-        return _summarized(text, len(tokens), room, tools)
+        return _summarized(text, len(tokens), room, context_length, tools)
     return _truncated(text, room, context_length, tools)
 
 
@@ -60,16 +60,16 @@ def _truncated(text: str, room: int, context_length: int, tools: Tools) -> Fitte
     raise PromptTooLongError(len(tokens), context_length)
 
 
-def _summarized(text: str, prompt_length: int, room: int, tools: Tools) -> FittedPrompt:
+def _summarized(text: str, prompt_length: int, room: int, context_length: int, tools: Tools) -> FittedPrompt:
     """Piece by piece, each to a share of its length, until the pieces' summaries together fit."""
     for _ in range(LONGEST_PASSES):
         pieces = _pieces(tools.tokenize(text), room)
         longest = max(16, room // (len(pieces) + 1))
         text = "\n\n".join(tools.summarize(tools.detokenize(piece), longest) for piece in pieces)
-        if len(tools.tokenize(text)) <= room:
-            prompt = tools.build(text)
+        prompt = tools.build(text)
+        if len(prompt) <= context_length - context_length // ANSWER_SHARE:
             return FittedPrompt(prompt, f"the prompt's {prompt_length} tokens were summarized to {len(prompt)}")
-    raise PromptTooLongError(prompt_length, room)
+    raise PromptTooLongError(prompt_length, context_length)
 
 
 def _pieces(tokens: list[int], room: int) -> list[list[int]]:

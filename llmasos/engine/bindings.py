@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmasos.errors import LlmasosError
+from llmasos.hardware.machine import ENGINE
 
-TESTED_VERSION = "0.3.36"
 INFO, WARN, ERROR, CONTINUED = 2, 3, 4, 5  # ggml_log_level
 KEPT_LOG_LINES = 40
 
@@ -36,7 +36,7 @@ def _import_bindings() -> Any:
     found = importlib.util.find_spec("llama_cpp")
     if found is None or found.submodule_search_locations is None:
         raise LlmasosError(
-            "the engine llama-cpp-python is not installed", hint="pip install llama-cpp-python==" + TESTED_VERSION
+            "the engine llama-cpp-python is not installed", hint="pip install llama-cpp-python==" + ENGINE
         )
     package = types.ModuleType("llama_cpp")
     package.__path__ = list(found.submodule_search_locations)

@@ -16,7 +16,7 @@ from llmasos.engine.grammar.containers import COLON, SPACE_RULES, Member, array_
 from llmasos.engine.grammar.gbnf import NEVER, Node, Rule, Rules, Text, can_end, choice, repeat, series
 from llmasos.engine.grammar.numbers import INTEGER, NUMBER, Interval, integers_in, is_inside, numbers_in
 from llmasos.engine.grammar.patterns import FORMATS, pattern_node
-from llmasos.engine.grammar.strings import CHARACTER, STRING_RULES, fit, json_text, key_except
+from llmasos.engine.grammar.strings import CHARACTER, STRING_RULES, json_text, key_except
 from llmasos.engine.schema_demands import TYPE_OF, Demand, Pointers, refuse, type_of
 from llmasos.engine.schema_reader import SchemaReader
 from llmasos.errors import BadInputError
@@ -93,6 +93,7 @@ class _Converter:
         self._reader = SchemaReader(schema)
         self._rules = Rules({"root": NEVER, **_RULES})
         self._rule_of: dict[Pointers, Rule] = {}
+        self._node_of: dict[tuple[str, int, float], Node] = {}
         self._waiting: list[Pointers] = []
         self._types: dict[str, Callable[[Demand], Node]] = {
             "object": self._object,
@@ -164,26 +165,25 @@ class _Converter:
         return array_node(prefix, item, least, most, self._rules)
 
     def _string(self, demand: Demand) -> Node:
-        least, most = self._counts(demand, "minLength", "maxLength")
-        node = self._characters(demand)
-        if (least, most, node) == (0, None, repeat(CHARACTER, 0, None)):
-            return Rule("string")
-        fitting = fit(node, least, math.inf if most is None else most)
-        if fitting is None:
-            hint = "write the length into the pattern, such as `^[a-z]{2,20}$`"
-            refuse("`minLength` or `maxLength` can't be combined with this `pattern` or `format`:", demand.place, hint)
-        return series('"', self._possible(fitting, "no string is left", demand), '"')
-
-    def _characters(self, demand: Demand) -> Node:
-        if demand.pattern is not None and demand.format in FORMATS:
-            refuse(f"`pattern` can't be combined with the format `{demand.format}`:", demand.place)
-        pattern = FORMATS.get(demand.format or "") if demand.pattern is None else demand.pattern
+        least, limit = self._counts(demand, "minLength", "maxLength")
+        most = math.inf if limit is None else limit
+        pattern = self._pattern(demand)
         if pattern is None:
-            return repeat(CHARACTER, 0, None)
+            text = repeat(CHARACTER, least, limit)
+            return Rule("string") if (least, limit) == (0, None) else series('"', text, '"')
+        key = (pattern, least, most)
         try:
-            return pattern_node(pattern, self._rules)
+            self._node_of[key] = self._node_of.get(key) or pattern_node(pattern, least, most, self._rules)
         except ValueError as error:
             refuse(f"`pattern` has {error}, which is not supported:", demand.place)
+        if self._node_of[key] == NEVER:
+            self._reader.conflicts.append(f"no string is left at `{demand.place}`")
+        return series('"', self._node_of[key], '"')
+
+    def _pattern(self, demand: Demand) -> str | None:
+        if demand.pattern is not None and demand.format in FORMATS:
+            refuse(f"`pattern` can't be combined with the format `{demand.format}`:", demand.place)
+        return FORMATS.get(demand.format or "") if demand.pattern is None else demand.pattern
 
     def _number(self, demand: Demand) -> Node:
         is_whole = "number" not in demand.likely_types
@@ -191,18 +191,15 @@ class _Converter:
         if interval == Interval():
             return Rule("integer" if is_whole else "number")
         node = integers_in(interval) if is_whole else numbers_in(interval)
-        return self._possible(node, "no number is left between the bounds", demand)
+        if not can_end(node):
+            self._reader.conflicts.append(f"no number is left between the bounds at `{demand.place}`")
+        return node
 
     def _counts(self, demand: Demand, lower: str, upper: str) -> tuple[int, int | None]:
         least, most = max(0, demand.bounds.get(lower, 0)), demand.bounds.get(upper)
         if most is not None and most < least:
             self._reader.conflicts.append(f"`{lower}` {least} exceeds `{upper}` {most} at `{demand.place}`")
         return least, most
-
-    def _possible(self, node: Node, otherwise: str, demand: Demand) -> Node:
-        if not can_end(node):
-            self._reader.conflicts.append(f"{otherwise} at `{demand.place}`")
-        return node
 
 
 def _fits(value: Any, demand: Demand) -> bool:

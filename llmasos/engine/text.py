@@ -35,10 +35,10 @@ class StopMatcher:
         if not self._stops:
             return text
         self._held += text
-        found = [(position, stop) for stop in self._stops if (position := self._held.find(stop)) >= 0]
-        if found:
-            position, self.matched = min(found)
-            return self._take(position)
+        found = [(begin + len(stop), begin, stop) for stop in self._stops if (begin := self._held.find(stop)) >= 0]
+        if found:  # the first to be complete, so that it is the same however the text is cut into pieces
+            _, begin, self.matched = min(found)
+            return self._take(begin)
         return self._take(len(self._held) - self._beginning_at_end())
 
     def finish(self) -> str:

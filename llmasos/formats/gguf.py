@@ -1,8 +1,8 @@
 """The header of a GGUF file: its metadata and its tensors' places, without the weights.
 
 Written for files that nobody vouches for: every length is checked against the file before it is believed, long arrays
-and texts are walked over and not kept, what is kept has a limit, and nothing but `CorruptModelError` comes out. The layout is that of ggml's
-`docs/gguf.md`, versions 2 and 3, little-endian.
+and texts are walked over and not kept, what is kept has a limit, and nothing but `CorruptModelError` comes out. The
+layout is that of ggml's `docs/gguf.md`, versions 2 and 3, little-endian.
 """
 
 from __future__ import annotations
@@ -359,7 +359,9 @@ def _check_tensors(tensors: tuple[TensorInfo, ...], alignment: int, data_offset:
             raise _BrokenError(f"the tensor `{tensor.name}` has the shape {tensor.shape}")
         if (tensor.shape or (1,))[0] % TENSOR_TYPES[tensor.type_id][1]:
             raise _BrokenError(f"the tensor `{tensor.name}` has rows that {tensor.type_name} can't divide")
-        if tensor.offset % alignment or data_offset + tensor.offset + tensor.size > file_bytes:
+        if tensor.offset % alignment:
+            raise _BrokenError(f"the tensor `{tensor.name}` is not aligned to {alignment} bytes")
+        if data_offset + tensor.offset + tensor.size > file_bytes:
             raise _BrokenError(f"the tensor `{tensor.name}` reaches beyond the end of the file")
         if tensor.offset < end:
             raise _BrokenError(f"the tensor `{tensor.name}` overlaps another one")

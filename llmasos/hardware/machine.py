@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+ENGINE = "0.3.36"  # the version of llama-cpp-python that pyproject.toml pins
+BUILD_FLAGS = {"NVIDIA": "-DGGML_CUDA=on", "AMD": "-DGGML_HIP=on", "Apple": "-DGGML_METAL=on"}
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -65,6 +68,11 @@ def usable_cores() -> int:
     return cores if quota is None else max(1, min(cores, round(quota)))
 
 
+def mend_command(maker: str) -> str:
+    """What to type so that the engine is built for this maker's graphics cards."""
+    return f'CMAKE_ARGS="{BUILD_FLAGS[maker]}" pip install --no-cache-dir --force-reinstall llama-cpp-python=={ENGINE}'
+
+
 def find_unused_gpu() -> str | None:
     """The maker of a graphics card that could compute, or None. Looks at files only."""
     if sys.platform == "darwin":
@@ -86,9 +94,9 @@ def _limited(total: int, available: int, folders: Sequence[Path]) -> tuple[int, 
     """The same under the limits of the control groups; clean file pages can be given back, so they count as free."""
     for folder in folders:
         limit = _number(folder / "memory.max")
-        if limit is not None and limit < total:
-            used = (_number(folder / "memory.current") or 0) - _inactive_file_bytes(folder)
-            total, available = limit, max(0, min(available, limit - max(0, used)))
+        if limit is not None:
+            used = (_number(folder / "memory.current") or 0) - _clean_file_bytes(folder)
+            total, available = min(total, limit), max(0, min(available, limit - max(0, used)))
     return total, available
 
 
@@ -106,11 +114,13 @@ def _cgroup_folders() -> list[Path]:
     return [each for each in (folder, *folder.parents) if each == root or root in each.parents]
 
 
-def _inactive_file_bytes(folder: Path) -> int:
+def _clean_file_bytes(folder: Path) -> int:
+    """Pages of files that need not be written first; those of a model that ran before are among the active ones."""
     with contextlib.suppress(OSError, ValueError):
-        for line in (folder / "memory.stat").read_text().splitlines():
-            if line.startswith("inactive_file "):
-                return int(line.split()[1])
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        pages = {name: int(count) for name, count in stat.items()}
+        cached = pages.get("active_file", 0) + pages.get("inactive_file", 0)
+        return max(0, cached - pages.get("file_dirty", 0) - pages.get("file_writeback", 0))
     return 0
 
 

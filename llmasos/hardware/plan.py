@@ -103,12 +103,12 @@ def _choose_gpu_layers(
     if wishes.gpu_layers is not None:
         return min(wishes.gpu_layers, shape.layer_count + 1), "as asked"
     context_length = _asked_context(shape, wishes)
-    room = sum(card.free_bytes - KEPT_FREE_GPU_BYTES - compute for card in cards)
+    room = sum(max(0, card.free_bytes - KEPT_FREE_GPU_BYTES - compute) for card in cards)
     for count in range(shape.layer_count + 1, 0, -1):
         cached = slice(max(0, shape.layer_count - count), None)
         if _resident_bytes(shape, count) + kv_cache_bytes(shape, context_length, kv_type, cached) <= room:
             return count, "all of it fits" if count > shape.layer_count else f"{format_bytes(room)} free on the GPU"
-    return 0, f"only {format_bytes(max(room, 0))} free on the GPU"
+    return 0, f"only {format_bytes(room)} free on the GPU"
 
 
 def _resident_bytes(shape: ModelShape, gpu_layers: int) -> int:

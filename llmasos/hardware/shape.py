@@ -36,9 +36,8 @@ class ModelShape:
 def read_shape(headers: Sequence[GgufHeader]) -> ModelShape:
     """The shape of a model from the headers of its shards, the first of which holds the metadata."""
     header = headers[0]
-    count = header.number("block_count", 0) or 0
-    layer_bytes, other_bytes = _weigh_tensors(headers, count)
-    embedding_length = header.number("embedding_length", 0) or 0
+    layer_bytes, other_bytes = _weigh_tensors(headers, _size(header, "block_count"))
+    embedding_length = _size(header, "embedding_length")
     keys, values = _cache_lengths(header, len(layer_bytes), embedding_length)
     return ModelShape(
         architecture=header.architecture,
@@ -48,8 +47,13 @@ def read_shape(headers: Sequence[GgufHeader]) -> ModelShape:
         value_lengths=values,
         vocabulary_size=_vocabulary_size(headers),
         embedding_length=embedding_length,
-        trained_context_length=header.number("context_length") or DEFAULT_TRAINED_CONTEXT,
+        trained_context_length=_size(header, "context_length") or DEFAULT_TRAINED_CONTEXT,
     )
+
+
+def _size(header: GgufHeader, key: str, default: int = 0) -> int:
+    """A number of the header that can't sensibly be negative, whatever a stranger's file says."""
+    return max(0, header.number(key, default) or 0)
 
 
 def _weigh_tensors(headers: Sequence[GgufHeader], count: int) -> tuple[tuple[int, ...], int]:
@@ -66,11 +70,11 @@ def _weigh_tensors(headers: Sequence[GgufHeader], count: int) -> tuple[tuple[int
 
 def _cache_lengths(header: GgufHeader, count: int, embedding_length: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Values per token in each layer: key/value heads times a head's length (n_embd_k_gqa, n_embd_v_gqa)."""
-    heads = header.number("attention.head_count", 0) or 0
+    heads = _size(header, "attention.head_count")
     head_length = embedding_length // heads if heads else 0
-    kv_heads = header.numbers("attention.head_count_kv", count, heads)
-    key_length = header.number("attention.key_length", head_length) or 0
-    value_length = header.number("attention.value_length", head_length) or 0
+    kv_heads = [max(0, each) for each in header.numbers("attention.head_count_kv", count, heads)]
+    key_length = _size(header, "attention.key_length", head_length)
+    value_length = _size(header, "attention.value_length", head_length)
     return tuple(each * key_length for each in kv_heads), tuple(each * value_length for each in kv_heads)
 
 
@@ -80,4 +84,4 @@ def _vocabulary_size(headers: Sequence[GgufHeader]) -> int:
         for tensor in header.tensors:
             if tensor.name == "token_embd.weight" and len(tensor.shape) == 2:
                 return tensor.shape[1]
-    return headers[0].number("vocab_size", 0) or 0
+    return _size(headers[0], "vocab_size")

@@ -118,9 +118,8 @@ class _Partial:
     """The part of a file that is there, with the hash of it so far."""
 
     def __init__(self, incoming: Path, file: RemoteFile) -> None:
-        key = file.digest.removeprefix("sha256:") if file.digest else hashlib.sha256(file.location.encode()).hexdigest()
-        self.path = incoming / f"{key}.partial"
-        self._note = incoming / f"{key}.json"
+        self.path = incoming / f"{file.key}.partial"
+        self._note = incoming / f"{file.key}.json"
         self.etag: str | None = None
         self.size = 0
         self.state = hashlib.sha256()

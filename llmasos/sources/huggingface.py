@@ -9,11 +9,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import huggingface_hub  # loads its parts when they are first used
+from huggingface_hub.errors import (
+    DisabledRepoError,
+    GatedRepoError,
+    HfHubHTTPError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
 from llmasos.errors import AccessDeniedError, BadInputError, LlmasosError, ModelNotFoundError, NetworkError
 from llmasos.sources.checkpoints import choose_checkpoint_files
@@ -36,9 +44,6 @@ from llmasos.sources.source import Advance, Fetched, Listing, RemoteFile, checke
 from llmasos.store.blobs import DIGEST
 from llmasos.store.references import Reference
 
-if TYPE_CHECKING:
-    from huggingface_hub.errors import HfHubHTTPError
-
 
 class HuggingFaceSource:
     def __init__(self, *, hurried: bool = False) -> None:
@@ -51,14 +56,15 @@ class HuggingFaceSource:
             commit = str(answer["sha"])
             siblings = {checked_file_name(file["rfilename"]): file for file in answer["siblings"]}
             label, role, names = _choose(list(siblings), reference)
-            headers = _authorization()
-            files = tuple(_remote(role, siblings[name], str(answer["id"]), commit, headers) for name in names)
+            headers, folder = _authorization(), f"{_endpoint()}/{quote(answer['id'])}/resolve/{quote(commit)}"
+            files = tuple(_remote(role, siblings[name], folder, headers) for name in names)
+            license = _license(answer)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadInputError(
                 f"{_endpoint()} describes {reference.target} in a way that is not understood"
             ) from error
         source = f"hf:{reference.target}{f':{label}' if label else ''}@{commit}"
-        return Listing(source, files, _license(answer))
+        return Listing(source, files, license)
 
     def fetch(self, file: RemoteFile, incoming: Path, advance: Advance) -> Fetched:
         if present := take_from_other_tools(file, advance):
@@ -67,13 +73,10 @@ class HuggingFaceSource:
             with make_client(hurried=self._hurried) as client:
                 return download(file, incoming, advance, client)
         except AccessDeniedError as error:  # the list of a gated repository is open, its files are not
-            repository = urlsplit(file.location).path.partition("/resolve/")[0].strip("/")
-            raise _gated(repository) from error
+            raise _gated(file.location.removeprefix(f"{_endpoint()}/").partition("/resolve/")[0]) from error
 
     def _ask(self, reference: Reference) -> Mapping[str, Any]:
         """What the hub says of a repository at a revision, with sizes and digests of its files."""
-        from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled  # not at the top: 0.1 s
-
         revision = f"/revision/{quote(reference.revision, safe='')}" if reference.revision else ""
         connect = HURRIED_CONNECT_SECONDS if self._hurried else CONNECT_SECONDS
         try:
@@ -125,16 +128,14 @@ def _choose(names: list[str], reference: Reference) -> tuple[str | None, str, li
     return None, "checkpoint", files
 
 
-def _remote(
-    role: str, sibling: Mapping[str, Any], repository: str, commit: str, headers: Mapping[str, str]
-) -> RemoteFile:
+def _remote(role: str, sibling: Mapping[str, Any], folder: str, headers: Mapping[str, str]) -> RemoteFile:
     """A file of the hub; those that git holds itself have no sha256."""
     name = sibling["rfilename"]
     digest = f"sha256:{(sibling.get('lfs') or {}).get('sha256')}"
     return RemoteFile(
         role,
         name,
-        f"{_endpoint()}/{repository}/resolve/{commit}/{quote(name)}",
+        f"{folder}/{quote(name)}",
         size=int(sibling["size"]) if sibling.get("size") is not None else None,
         digest=digest if DIGEST.fullmatch(digest) else None,
         headers=headers,
@@ -152,8 +153,6 @@ def _license(answer: Mapping[str, Any]) -> str | None:
 
 def _translated(error: HfHubHTTPError, reference: Reference) -> LlmasosError | RetryError:
     """huggingface_hub's error as one of ours."""
-    from huggingface_hub.errors import DisabledRepoError, GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
-
     status, where = error.response.status_code, f"hf:{reference.target}"
     if isinstance(error, GatedRepoError):
         return _gated(reference.target)

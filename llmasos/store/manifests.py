@@ -6,9 +6,10 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from llmasos.errors import CorruptModelError
+from llmasos.errors import CorruptModelError, UsageError
+from llmasos.store.blobs import DIGEST
 from llmasos.store.references import Name, parse_name
 
 FORMAT_VERSION = 1
@@ -75,14 +76,14 @@ class Manifest:
 def manifest_text(manifest: Manifest) -> str:
     """The manifest as JSON."""
     values = asdict(manifest) | {"format_version": FORMAT_VERSION, "name": str(manifest.name)}
-    return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(values, indent=1) + "\n"  # ASCII: file names need not be text that UTF-8 can hold
 
 
 def parse_manifest(text: str) -> Manifest:
     """JSON to manifest. Raises CorruptModelError for anything that is none."""
     try:
         return _manifest(json.loads(text))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, UsageError) as error:
         raise CorruptModelError(
             f"a manifest can't be read: {error}", hint="`llmasos verify` names the broken ones"
         ) from error
@@ -91,15 +92,32 @@ def parse_manifest(text: str) -> Manifest:
 def _manifest(values: Mapping[str, Any]) -> Manifest:
     if values["format_version"] != FORMAT_VERSION:
         raise ValueError(f"its format is version {values['format_version']}, this llmasos knows {FORMAT_VERSION}")
-    files = tuple(StoredFile(**file) for file in values["files"])
+    files = tuple(_checked(StoredFile(**file)) for file in values["files"])
     if not files or any(file.role not in ROLES for file in files):
         raise ValueError("it names no files, or files of an unknown role")
-    return Manifest(
+    if not all(DIGEST.fullmatch(file.digest) and file.size >= 0 for file in files):
+        raise ValueError("it names a file by what is no digest, or of no size")
+    manifest = Manifest(
         name=parse_name(values["name"]),
         files=files,
-        source=str(values["source"]),
-        facts=Facts(**values["facts"]),
+        source=values["source"],
+        facts=_checked(Facts(**values["facts"])),
         license=values["license"],
         lineage=tuple(values["lineage"]),
         created_at=float(values["created_at"]),
     )
+    return _checked(manifest)
+
+
+Value = TypeVar("Value", StoredFile, Facts, Manifest)
+FIELDS = {kind: get_type_hints(kind) for kind in (StoredFile, Facts, Manifest)}
+
+
+def _checked(value: Value) -> Value:
+    """The dataclass, if its fields are of their types: what a JSON file holds can be anything."""
+    for name, hint in FIELDS[type(value)].items():
+        found = getattr(value, name)
+        kind, items = (get_args(hint)[0], found) if get_origin(hint) is tuple else (hint, (found,))
+        if not all(isinstance(item, kind) and isinstance(item, bool) == (kind is bool) for item in items):
+            raise TypeError(f"its {name} can't be {found!r}")
+    return value

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from llmasos.errors import UsageError
 
@@ -21,6 +22,7 @@ REPOSITORY = re.compile(
 OLLAMA = re.compile(NAME.pattern, re.IGNORECASE)  # the registry tells letters' cases apart
 PACKAGE = re.compile(r"(?P<package>[A-Za-z0-9][\w.-]*?)(?:==(?P<version>[\w.!+-]+))?", re.ASCII)
 LATEST = "latest"
+LONGEST_NAME = 200
 SCHEMES = ("hf", "ollama", "pypi", "https", "http")
 
 
@@ -61,13 +63,14 @@ class Reference:
     tag: str | None = None
 
     def __str__(self) -> str:
-        return self.text
+        """The text to show: of an address, without what may be a secret in it."""
+        return public_address(self.text) if self.scheme == "url" else self.text
 
 
 def parse_name(text: str) -> Name:
     """A stored name as a value, letters made small. Raises UsageError if it is none."""
     match = NAME.fullmatch(text.lower())
-    if match is None or len(text) > 200:
+    if match is None or len(text) > LONGEST_NAME:
         raise UsageError(
             f"`{text}` is not a name for a model", hint="names look like `smollm2`, `org/name` or `name:tag`"
         )
@@ -75,7 +78,7 @@ def parse_name(text: str) -> Name:
 
 
 def is_name(text: str) -> bool:
-    return NAME.fullmatch(text.lower()) is not None
+    return NAME.fullmatch(text.lower()) is not None and len(text) <= LONGEST_NAME
 
 
 def parse_reference(text: str) -> Reference:
@@ -84,7 +87,7 @@ def parse_reference(text: str) -> Reference:
     if colon and scheme in SCHEMES:
         return _parse_scheme(text, scheme, rest)
     if looks_like_path(text):
-        return Reference(text, "path", str(Path(text).expanduser()))
+        return Reference(text, "path", str(_expanded(text)))
     match = REPOSITORY.fullmatch(text)
     if match is None:
         raise UsageError(
@@ -100,9 +103,22 @@ def looks_like_path(text: str) -> bool:
     return text.lower().endswith(".gguf") and "://" not in text
 
 
+def public_address(address: str) -> str:
+    """An address without what may be a secret: user, password and query."""
+    parts = urlsplit(address)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"there is no home folder for `{text}`") from error
+
+
 def _parse_scheme(text: str, scheme: str, rest: str) -> Reference:
     if scheme in ("http", "https"):
-        if not re.fullmatch(r"//[^/\s]+/\S+", rest):
+        if not re.fullmatch(r"//[^/\s]+/\S+", rest) or not _is_address(text):
             raise UsageError(f"`{text}` is not an address of a file")
         return Reference(text, "url", text)
     if scheme == "pypi" and (match := PACKAGE.fullmatch(rest)):
@@ -113,6 +129,13 @@ def _parse_scheme(text: str, scheme: str, rest: str) -> Reference:
     if scheme == "hf" and (match := REPOSITORY.fullmatch(rest)):
         return Reference(text, "hf", match["repository"], match["quantization"], match["revision"])
     raise UsageError(f"`{text}` is not a usable {scheme}: reference")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(urlsplit(text).hostname)
+    except ValueError:
+        return False
 
 
 def suggested_name(reference: Reference) -> Name:
@@ -126,11 +149,17 @@ def suggested_name(reference: Reference) -> Name:
         return _cleaned(f"{'ollama' if namespace == 'library' else namespace}/{model}", reference.tag)
     if reference.scheme == "pypi":
         return _cleaned(f"pypi/{reference.target}", None)
-    stem = reference.target.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
+    path = unquote(urlsplit(reference.target).path) if reference.scheme == "url" else reference.target
+    stem = path.rstrip("/").rsplit("/", 1)[-1]
     return _cleaned(re.sub(r"(-\d{5}-of-\d{5})?\.gguf$", "", stem, flags=re.IGNORECASE), None)
 
 
 def _cleaned(target: str, tag: str | None) -> Name:
-    parts = [re.sub(r"[^a-z0-9._-]+", "-", part.lower()).lstrip("._-") or "model" for part in target.split("/")[-2:]]
-    namespace, name = parts if len(parts) == 2 else ("", parts[0])
-    return Name(namespace, name, tag.lower().lstrip("._-") if tag else LATEST)
+    namespace, _, name = target.rpartition("/")
+    return Name(
+        _cleaned_part(namespace, 50), _cleaned_part(name, 100) or "model", _cleaned_part(tag or "", 40) or LATEST
+    )
+
+
+def _cleaned_part(text: str, longest: int) -> str:
+    return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).lstrip("._-")[:longest]

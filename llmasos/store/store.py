@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmasos.errors import BusyError, CorruptModelError, ModelNotFoundError, NameTakenError
+from llmasos.errors import BadInputError, BusyError, CorruptModelError, ModelNotFoundError, NameTakenError
 from llmasos.paths import Home, find_home
-from llmasos.store.blobs import DIGEST, Blobs, digest_of, write_whole
+from llmasos.store.blobs import DIGEST, Blobs, bytes_held, digest_of, write_whole
 from llmasos.store.catalogue import near_names
 from llmasos.store.manifests import Manifest, StoredFile, manifest_text, parse_manifest
 from llmasos.store.references import Name, parse_name
@@ -52,11 +52,8 @@ class ModelStore:
 
     def find(self, name: Name) -> Manifest | None:
         """The model of that name, or None; one whose files are gone counts as not there."""
-        try:
-            manifest = parse_manifest(self._manifest_path(name).read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError, CorruptModelError):
-            return None
-        return manifest if self.is_whole(manifest) else None
+        manifest = self._readable(self._manifest_path(name))
+        return manifest if manifest and self.is_whole(manifest) else None
 
     def get(self, text: str) -> Manifest:
         """The model that a person names. Raises ModelNotFoundError with names that look like it."""
@@ -139,14 +136,16 @@ class ModelStore:
         with self.changing():
             used = self._used_digests()
             blobs = [digest for digest in self.blobs.all() if digest not in used]
-            partials = list(self._partial_files(older_than_seconds))
-            freed = sum(_size(self.blobs.path(digest)) for digest in blobs) + sum(_size(path) for path in partials)
+            partials, torn = list(self._partial_files(older_than_seconds)), list(self._torn_files())
+            freed = sum(map(bytes_held, [*map(self.blobs.path, blobs), *partials, *torn]))
             if not dry_run:
                 for digest in blobs:
                     self.blobs.remove(digest)
                 for path in partials:
-                    path.unlink(missing_ok=True)
-            return Pruned(tuple(blobs), tuple(partials), freed)
+                    self._remove_partial(path)
+                for path in torn:
+                    path.unlink()
+            return Pruned(tuple(blobs), (*partials, *torn), freed)
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[None]:
@@ -179,30 +178,33 @@ class ModelStore:
             lock.release()
 
     def _partial_files(self, older_than_seconds: float) -> Iterator[Path]:
-        if not self.home.incoming.is_dir():
-            return
+        """What downloads that nobody goes on with have left."""
         for path in sorted(self.home.incoming.rglob("*")):
-            if (
-                path.is_file()
-                and time.time() - path.stat().st_mtime >= older_than_seconds
-                and not self._is_locked(path)
-            ):
-                yield path
+            with contextlib.suppress(FileNotFoundError):  # a running one may have moved it away
+                is_old = time.time() - path.stat().st_mtime >= older_than_seconds
+                if path.is_file() and is_old and not self._is_locked(path):
+                    yield path
+
+    def _torn_files(self) -> Iterator[Path]:
+        """What a kill left of files that were being copied or written. Whoever holds the store's lock writes none."""
+        yield from sorted(self.blobs.folder.glob(".sha256-*"))
+        yield from sorted(self.home.manifests.glob("*/*/.*.json.*"))
 
     def _is_locked(self, path: Path) -> bool:
-        """True if a running download holds the lock of this partial file."""
-        lock = self.home.locks / f"{_safe_file_name(incoming_lock(path))}.lock"
-        if not lock.exists():
-            return False
-        import filelock
-
-        attempt = filelock.FileLock(lock)
+        """True if a running pull holds the lock of this partial file."""
         try:
-            attempt.acquire(timeout=0)
-        except filelock.Timeout:
+            with self._partial_lock(path):
+                return False
+        except BusyError:
             return True
-        attempt.release()
-        return False
+
+    def _remove_partial(self, path: Path) -> None:
+        with contextlib.suppress(BusyError), self._partial_lock(path):
+            path.unlink(missing_ok=True)
+            _remove_empty_folders(path.parent, self.home.incoming)
+
+    def _partial_lock(self, path: Path) -> contextlib.AbstractContextManager[None]:
+        return self.lock(incoming_lock(path.relative_to(self.home.incoming).parts[0]), wait_seconds=0)
 
     def _manifest_path(self, name: Name) -> Path:
         return self.home.manifests / (name.namespace or NO_NAMESPACE) / name.name / f"{name.tag}.json"
@@ -223,14 +225,18 @@ class ModelStore:
 
     def _used_digests(self) -> set[str]:
         """Every digest that any manifest names, also one that only a newer llmasos can read."""
-        return {
-            digest for path in self._manifest_paths() for digest in DIGEST.findall(path.read_text(errors="replace"))
-        }
+        used: set[str] = set()
+        for path in self._manifest_paths():
+            try:
+                used.update(DIGEST.findall(path.read_text(encoding="utf-8", errors="replace")))
+            except OSError as error:
+                raise BadInputError(f"can't read {path}, which may name files in use: {error.strerror}") from error
+        return used
 
 
-def incoming_lock(path: Path) -> str:
-    """The name of the lock that a download into `path` holds."""
-    return f"incoming-{path.name.split('.')[0]}"
+def incoming_lock(key: str) -> str:
+    """The name of the lock that a download holds whose files in `incoming/` begin with `key`."""
+    return f"incoming-{key.split('.')[0]}"
 
 
 def _safe_file_name(text: str) -> str:
@@ -246,7 +252,3 @@ def _remove_empty_folders(folder: Path, top: Path) -> None:
         except OSError:
             return
         folder = folder.parent
-
-
-def _size(path: Path) -> int:
-    return 0 if path.is_symlink() else path.stat().st_size

@@ -20,7 +20,7 @@ WhatArgument = Annotated[
 ]
 FromOption = Annotated[
     str | None,
-    typer.Option("--from", help="Take what this tool holds: ollama, huggingface or lmstudio.", metavar="TOOL"),
+    typer.Option("--from", help="Take what this tool holds.", metavar="ollama|huggingface|lmstudio"),
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be taken in.")]
 

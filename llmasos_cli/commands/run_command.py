@@ -88,7 +88,7 @@ def run_command(
     llmasos run smollm2 -f notes.txt "Summarize this." --temperature 0
     llmasos run smollm2 "Three colours" --schema 'colours list' --json
     """
-    from llmasos.load import locate
+    from llmasos.locate import locate
     from llmasos.settings import configured, is_offline, layered
 
     wanted = _Wanted(_read_prompt(prompt, file or []), system, raw, count, json, stats, output_file)
@@ -184,11 +184,17 @@ def _make_prompter(loaded: Any, wanted: _Wanted) -> Any:
 
 
 def _warn_of_unused_gpu(loaded: Any) -> None:
-    if loaded.machine.unused_gpu:
-        output.note(
-            f"warning: there is a graphics card ({loaded.machine.unused_gpu}) and this build of the engine "
-            "can't use it; README says how to mend that"
-        )
+    """Nothing runs on the processor silently while a graphics card is there, unless that was asked for."""
+    from llmasos.hardware.machine import mend_command
+
+    asked = loaded.options.gpu_layers
+    if loaded.machine.cards or asked == 0:
+        return
+    if maker := loaded.machine.unused_gpu:
+        output.note(f"warning: the engine was not built for this machine's {maker} graphics card; the processor works")
+        output.note(f"hint: {mend_command(maker)}, or --gpu-layers 0 to be content with that")
+    elif asked:
+        output.note(f"warning: --gpu-layers {asked} was asked for and there is no graphics card; the processor works")
 
 
 def _write_answers(engine: Any, tokens: list[int], wanted: _Wanted, sampling: Any, limits: Any) -> None:

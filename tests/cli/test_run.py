@@ -87,6 +87,21 @@ def test_verbose_says_what_was_chosen_and_why(llmasos, tiny_model):
     assert "no GPU that this build can use" in plan
 
 
+def test_a_graphics_card_that_is_not_used_is_told_with_the_mend(llmasos, tiny_model, tmp_path, monkeypatch):
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    warned = llmasos("run", tiny_model, "the cat", *FIXED).stderr
+    assert "not built for this machine's NVIDIA graphics card" in warned
+    assert 'CMAKE_ARGS="-DGGML_CUDA=on" pip install' in warned
+    assert llmasos("run", tiny_model, "the cat", *FIXED, "--gpu-layers", "0").stderr == ""
+
+
+def test_layers_for_a_graphics_card_that_is_not_there_are_told(llmasos, tiny_model):
+    result = llmasos("run", tiny_model, "the cat", *FIXED, "--gpu-layers", "2")
+    assert "there is no graphics card" in result.stderr
+
+
 def test_a_schema_shapes_the_answer(llmasos, tiny_model):
     result = llmasos("run", tiny_model, "a person", "--schema", '{"enum": ["red", "green"]}', "--seed", "1")
     assert json.loads(result.stdout) in ("red", "green")

@@ -116,6 +116,7 @@ LETS_THROUGH = [
     ({"pattern": "^(?<year>[12][0-9]{3})(-(?P<month>0[1-9]|1[0-2]))??$"}, ["1999", "2024-12"], ["2024-13"]),
     ({"pattern": "^((a*)*b?)*$"}, ["", "aab", "bb"], ["c"]),
     ({"pattern": r"^\w+$", "minLength": 2, "maxLength": 3}, ["ab", "_1Z"], ["a", "abcd", "a-b"]),
+    ({"pattern": "b$", "minLength": 2, "maxLength": 4}, ["ab", "bb", "abab"], ["b", "ba", "aaaab"]),
     ({"pattern": r"^(x[0-9a-f]+|\d{2})$", "maxLength": 3}, ["xf", "x00", "42"], ["x", "x000", "4"]),
     # formats
     ({"format": "date"}, ["2024-02-29", "2000-02-29", "1999-12-31"], ["2023-02-29", "1900-02-29", "2024-04-31"]),
@@ -163,8 +164,8 @@ REFUSED = [
     ({"pattern": "[a"}, "`pattern` has an end in the middle"),
     ({"pattern": "a**"}, "`*` after a repetition"),
     ({"pattern": r"\bword\b"}, r"`\b`"),
-    ({"pattern": "^(((a{1,99}){1,99}){1,99})$"}, "repetitions that multiply to too many"),
-    ({"pattern": "^a+b+$", "maxLength": 5}, "can't be combined with this `pattern`"),
+    ({"pattern": "^(((a{1,99}){1,99}){1,99})$"}, "`pattern` has too many ways to read the same text"),
+    ({"pattern": "^a+$", "maxLength": 0}, "no string is left at `#`"),
     ({"pattern": "^a$", "format": "date"}, "can't be combined with the format `date`"),
     # impossible
     (False, "no document can satisfy the schema: `false` at `#`"),
@@ -211,6 +212,7 @@ HUGE = [
     {"type": "array", "minItems": 10**12},
     {"type": "string", "pattern": "(" * 200 + ")" * 200},
     {"type": "string", "pattern": "a?" * 3000},
+    {"properties": {f"p{n}": {"pattern": f"(a|b)*a(a|b){{7}}c{n}"} for n in range(100)}},
 ]
 
 

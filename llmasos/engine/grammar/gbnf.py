@@ -14,7 +14,8 @@ from typing import TypeAlias
 
 from llmasos.errors import BadInputError
 
-RULES_AT_MOST = 15_000
+WORK_AT_MOST = 150_000  # steps of all kinds: about a second
+_WORK_OF_RULE = 10
 SIZE_AT_MOST = 400_000  # characters written, and steps that llama.cpp makes of the repetitions
 # llama.cpp writes each repetition out, refuses more than 2000 and silently forgets an upper bound above 2000
 REPETITIONS_AT_MOST = 200
@@ -126,12 +127,12 @@ class Rules:
     def __init__(self, builtin: Mapping[str, Node]) -> None:
         self._nodes: dict[str, Node] = dict(builtin)
         self._shared: dict[Node, Rule] = {}
-        self._room = RULES_AT_MOST
+        self._work_left = WORK_AT_MOST
         self._numbers: defaultdict[str, int] = defaultdict(int)
 
     def claim(self, hint: str) -> str:
         """A free name like `hint`, made of what GBNF allows; its rule has yet to be set."""
-        self._take_room()
+        self.work(_WORK_OF_RULE)
         name = base = re.sub(r"[^a-zA-Z0-9]+", "-", hint).strip("-")[-40:].lstrip("-") or "part"
         while name in self._nodes:
             self._numbers[base] += 1
@@ -146,16 +147,16 @@ class Rules:
         """A rule for `node`; equal nodes share one rule."""
         if isinstance(node, Rule):
             return node
-        self._take_room()
+        self.work(_WORK_OF_RULE)
         if node not in self._shared:
             self._shared[node] = Rule(self.claim(hint))
             self.set(self._shared[node].name, node)
         return self._shared[node]
 
-    def _take_room(self) -> None:
-        """Ends the work early where it would never end well."""
-        self._room -= 1
-        if self._room < 0:
+    def work(self, steps: int) -> None:
+        """Counts steps, and gives up early on what would never end well."""
+        self._work_left -= steps
+        if self._work_left < 0:
             raise too_large()
 
     def text(self, root: str) -> str | None:

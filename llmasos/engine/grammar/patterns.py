@@ -8,15 +8,9 @@ from __future__ import annotations
 
 import re
 
-from llmasos.engine.grammar.gbnf import EMPTY, Choice, Node, Repeat, Rules, Series, Text, choice, repeat, series
-from llmasos.engine.grammar.strings import (
-    CHARACTER,
-    Ranges,
-    character_of,
-    json_text,
-    minus,
-    union,
-)
+from llmasos.engine.grammar.automaton import automaton_node, is_deterministic
+from llmasos.engine.grammar.gbnf import EMPTY, Node, Rules, choice, repeat, series
+from llmasos.engine.grammar.strings import Ranges, character_of, fit, minus, union
 
 _DATE = (  # years 1000 to 2999; a 29th of February only where there is one
     r"([12]\d{3}-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))"
@@ -28,10 +22,9 @@ FORMATS = {
     "time": f"^{_TIME}$",
     "date-time": f"^{_DATE}T{_TIME}$",
     "uuid": r"^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$",
-    "email": r"^\w{1,32}([.+-]\w{1,32}){0,4}@([a-z0-9]{1,32}(-[a-z0-9]{1,32}){0,4}\.){1,4}[a-z]{2,24}$",
+    "email": r"^\w{1,32}([.+-]\w{1,32}){0,4}@[a-z0-9]{1,32}(-[a-z0-9]{1,32}){0,4}(\.[a-z][a-z0-9]{1,31}){1,4}$",
 }
 
-_WEIGHT_AT_MOST = 20_000
 _LENGTH_AT_MOST = 5_000
 _DEPTH_AT_MOST = 40
 _COUNT_AT_MOST = 100_000
@@ -57,25 +50,16 @@ _COUNTS = re.compile(r"\{(\d{1,9})(?:(,)(\d{1,9})?)?\}")
 _GROUP = re.compile(r"\((\?:|\?P?<[A-Za-z_]\w*>)?(?!\?)")
 
 
-def pattern_node(pattern: str, rules: Rules) -> Node:
-    """What stands between the quotes of a JSON string that matches the pattern."""
+def pattern_node(pattern: str, least: int, most: float, rules: Rules) -> Node:
+    """What stands between the quotes of a JSON string of `least` to `most` characters that matches the pattern."""
     if len(pattern) > _LENGTH_AT_MOST:
         raise ValueError("a pattern that long")
     reader = _Reader(pattern, rules)
     node = reader.alternatives()
     if reader.rest:
         raise ValueError(f"`{reader.rest[0]}` that opens nothing")
-    if _weight(node) > _WEIGHT_AT_MOST:
-        raise ValueError("repetitions that multiply to too many")
-    return node
-
-
-def _weight(node: Node) -> int:
-    """About how many steps it takes with all repetitions written out."""
-    if isinstance(node, Repeat):
-        return _weight(node.part) * max(node.least, node.most or 1)
-    children = node.parts if isinstance(node, Series) else node.options if isinstance(node, Choice) else ()
-    return 1 + sum(map(_weight, children))
+    fitting = fit(node, least, most) if is_deterministic(node, reader.leaves) else None
+    return automaton_node(node, reader.leaves, least, most, rules) if fitting is None else fitting
 
 
 class _Reader:
@@ -86,6 +70,7 @@ class _Reader:
         self._position = 0
         self._depth = 0
         self._rules = rules
+        self.leaves: dict[Node, Ranges] = {}
 
     @property
     def rest(self) -> str:
@@ -110,7 +95,7 @@ class _Reader:
 
     def _alternative(self) -> Node:
         """One side of a `|`, open at both ends unless anchored when it is not in a group."""
-        anywhere = EMPTY if self._depth else repeat(CHARACTER, 0, None)
+        anywhere = EMPTY if self._depth else repeat(self._leaf(_ANYTHING), 0, None)
         parts = [EMPTY if not self._depth and self._take("^") else anywhere]
         while self.rest and self._pattern[self._position] not in "|)":
             if not self._depth and self.rest[:2] in ("$", "$|"):
@@ -148,14 +133,19 @@ class _Reader:
             return self._group()
         character = self._next()
         if character == "[":
-            return character_of(self._class(), self._rules)
+            return self._leaf(self._class())
         if character == ".":
-            return character_of(minus(_ANYTHING, _LINE_ENDS), self._rules)
+            return self._leaf(minus(_ANYTHING, _LINE_ENDS))
         if character == "\\":
-            return character_of(self._escape(), self._rules)
+            return self._leaf(self._escape())
         if character in "*+?{^$(":
             raise ValueError(f"`{character}{self.rest[:2]}` here")
-        return Text(json_text(character)[1:-1])
+        return self._leaf(((ord(character), ord(character)),))
+
+    def _leaf(self, ranges: Ranges) -> Node:
+        leaf = character_of(ranges, self._rules)
+        self.leaves[leaf] = ranges
+        return leaf
 
     def _group(self) -> Node:
         self._depth += 1

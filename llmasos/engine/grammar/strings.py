@@ -124,22 +124,7 @@ def fit(node: Node, least: int, most: float) -> Node | None:
         return node
     if longest < least or shortest > most:
         return NEVER
-    if isinstance(node, Choice):
-        options = [fit(option, least, most) for option in node.options]
-        return None if None in options else choice(option for option in options if option is not None)
-    if isinstance(node, Series):
-        return _fit_series(node, least, most)
     return _fit_repeat(node, least, most) if isinstance(node, Repeat) else None
-
-
-def _fit_series(node: Series, least: int, most: float) -> Node | None:
-    """Only where a single part varies: what the others take is known."""
-    fixed = [lengths(part)[0] for part in node.parts if lengths(part)[0] == lengths(part)[1]]
-    if len(fixed) != len(node.parts) - 1:
-        return None
-    index = next(index for index, part in enumerate(node.parts) if lengths(part)[0] != lengths(part)[1])
-    narrowed = fit(node.parts[index], least - sum(fixed), most - sum(fixed))
-    return narrowed and series(*node.parts[:index], narrowed, *node.parts[index + 1 :])
 
 
 def _fit_repeat(node: Repeat, least: int, most: float) -> Node | None:

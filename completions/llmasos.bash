@@ -1,0 +1,256 @@
+# Completes llmasos in bash 4.3 or later.
+# Made by tools/make_completions.py from the commands and from tools/completions/llmasos.bash.in.
+
+# What may follow the command $1: the kinds of its arguments, and its options, NAME=KIND where they take a value.
+# A kind is a list of words, or @models, @references, @files or @text.
+_llmasos_grammar() {
+    case $1 in
+        '')
+            arguments='run,pull,list,show,cp,rm,import,verify,prune'
+            options='
+                --help
+                --version
+            '
+            ;;
+        run)
+            arguments='@references @text'
+            options='
+                -f=@files
+                --file=@files
+                --system=@text
+                --raw
+                --format=json
+                --schema=@files
+                --json
+                --stats
+                -n=@text
+                --count=@text
+                -o=@files
+                --output=@files
+                --offline
+                -v
+                --verbose
+                --max-tokens=@text
+                --stop=@text
+                --ignore-eos
+                --no-ignore-eos
+                --on-overflow=error,truncate,shift,summarize
+                --temperature=@text
+                --top-k=@text
+                --top-p=@text
+                --min-p=@text
+                --seed=@text
+                --typical-p=@text
+                --top-n-sigma=@text
+                --repeat-penalty=@text
+                --repeat-last-n=@text
+                --presence-penalty=@text
+                --frequency-penalty=@text
+                --dry-multiplier=@text
+                --dry-base=@text
+                --dry-allowed-length=@text
+                --dry-penalty-last-n=@text
+                --dry-sequence-breakers=@text
+                --xtc-probability=@text
+                --xtc-threshold=@text
+                --mirostat=@text
+                --mirostat-tau=@text
+                --mirostat-eta=@text
+                --logit-bias=@text
+                --grammar=@text
+                --context-length=@text
+                --threads=@text
+                --gpu-layers=@text
+                --kv-type=f16,bf16,f32,q8_0,q5_1,q5_0,q4_1,q4_0
+                --flash-attention
+                --no-flash-attention
+                --batch-size=@text
+                --mmap
+                --no-mmap
+                --mlock
+                --no-mlock
+                --help
+            '
+            ;;
+        pull)
+            arguments='@references'
+            options='
+                --as=@text
+                --json
+                --offline
+                --help
+            '
+            ;;
+        list)
+            arguments='@models'
+            options='
+                --json
+                --help
+            '
+            ;;
+        show)
+            arguments='@models'
+            options='
+                --json
+                --template
+                --license
+                --help
+            '
+            ;;
+        cp)
+            arguments='@models @text'
+            options='
+                --help
+            '
+            ;;
+        rm)
+            arguments='@models...'
+            options='
+                --help
+            '
+            ;;
+        import)
+            arguments='@files...'
+            options='
+                --from=ollama,huggingface,lmstudio
+                --as=@text
+                --dry-run
+                --json
+                --help
+            '
+            ;;
+        verify)
+            arguments='@models...'
+            options='
+                --json
+                --help
+            '
+            ;;
+        prune)
+            arguments=''
+            options='
+                --dry-run
+                --older-than=@text
+                --json
+                --help
+            '
+            ;;
+        *)
+            arguments=''
+            options=''
+            ;;
+    esac
+}
+
+_llmasos() {
+    local IFS=$' \t\n'
+    local words=() current='' program command='' kind='' ended='' position=0 arguments options word
+    COMPREPLY=()
+    _llmasos_split
+    program=${words[0]/#\~/$HOME}
+    _llmasos_grammar ''
+    for word in "${words[@]:1}"; do
+        if [[ $kind ]]; then
+            kind='' # the value of the option before it
+        elif [[ -z $ended && $word == -- ]]; then
+            ended=yes
+        elif [[ -z $ended && $word == -?* ]]; then
+            _llmasos_set_kind "$word"
+        elif [[ -z $command ]]; then
+            command=$word
+            _llmasos_grammar "$command"
+        else
+            position=$((position + 1))
+        fi
+    done
+    if [[ $kind ]]; then
+        _llmasos_offer "$kind" "$current"
+    elif [[ -z $ended && $current == --*=* ]]; then
+        _llmasos_set_kind "${current%%=*}"
+        _llmasos_offer "$kind" "${current#*=}" "${current%%=*}="
+    elif [[ -z $ended && $current == -* ]]; then
+        words=($options)
+        _llmasos_keep "$current" '' "${words[@]%%=*}"
+    else
+        words=($arguments)
+        [[ $arguments == *... && $position -ge ${#words[@]} ]] && position=$((${#words[@]} - 1))
+        kind=${words[position]}
+        _llmasos_offer "${kind%...}" "$current"
+    fi
+}
+
+# Puts the words before the cursor into `words`, the one at the cursor into `current`. Bash itself breaks words at the
+# letters of COMP_WORDBREAKS: llama3.2:1b is three to it, and one here.
+_llmasos_split() {
+    local rest=${COMP_LINE:0:COMP_POINT} piece i
+    for ((i = 0; i < COMP_CWORD; i++)); do
+        piece=${COMP_WORDS[i]}
+        if [[ $i -eq 0 || $rest == [[:space:]]* ]]; then
+            words+=("$piece")
+        else
+            words[-1]+=$piece
+        fi
+        rest=${rest#"${rest%%[![:space:]]*}"}
+        rest=${rest#"$piece"}
+    done
+    if [[ $rest == [[:space:]]* ]]; then
+        current=${rest#"${rest%%[![:space:]]*}"}
+    else
+        current=${words[-1]}$rest
+        unset 'words[-1]'
+    fi
+}
+
+# Sets `kind` to that of the value which the option $1 takes; empty if it takes none.
+_llmasos_set_kind() {
+    local option
+    kind=''
+    for option in $options; do
+        [[ $option == "$1="* ]] && kind=${option#*=}
+    done
+}
+
+# Offers what is of kind $1 and begins with $2; $3 is what stands before that in the same word.
+_llmasos_offer() {
+    local names=() typed=${2#[\"\']}
+    case $1 in
+        '' | @text) ;;
+        @files)
+            compopt -o default # bash's own way with file names
+            ;;
+        @models | @references)
+            if [[ $1 == @references && $typed == [./\~]* ]]; then
+                _llmasos_offer_gguf "${typed//\\/}" "$3"
+            else
+                mapfile -t names < <("$program" --complete "${1#@}" "$typed" 2>/dev/null)
+                _llmasos_keep '' "$3" "${names[@]}"
+            fi
+            ;;
+        *)
+            IFS=, read -ra names <<<"$1"
+            _llmasos_keep "$typed" "$3" "${names[@]}"
+            ;;
+    esac
+}
+
+_llmasos_offer_gguf() {
+    local names
+    compopt -o filenames
+    mapfile -t names < <(compgen -d -- "$1"; compgen -f -X '!*.[gG][gG][uU][fF]' -- "$1")
+    _llmasos_keep '' "$2" "${names[@]}"
+}
+
+# Adds those of $3... that begin with $1 to COMPREPLY, $2 before each. Bash replaces only what stands after the last of
+# its word breaks, so what it keeps is cut off, unless a quote forbids breaks.
+_llmasos_keep() {
+    local typed=$1 before=$2 name cut='' breaks=${COMP_WORDBREAKS//[^:=]/}
+    shift 2
+    [[ $breaks && $current != [\"\']* && $current == *["$breaks"]* ]] && cut=${current%"${current##*["$breaks"]}"}
+    for name; do
+        [[ $name == "$typed"* ]] && name=$before$name && COMPREPLY+=("${name:${#cut}}")
+    done
+}
+
+if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 403)); then
+    complete -F _llmasos llmasos
+fi

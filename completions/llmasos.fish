@@ -1,0 +1,175 @@
+# Completes llmasos in fish.
+# Made by tools/make_completions.py from the commands and from tools/completions/llmasos.fish.in.
+
+# The options of the command $argv[1] that take a value.
+function __llmasos_valued
+    switch "$argv[1]"
+        case run
+            string split ' ' -- '-f --file --system --format --schema -n --count -o --output --max-tokens --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --context-length --threads --gpu-layers --kv-type --batch-size'
+        case pull
+            string split ' ' -- '--as'
+        case import
+            string split ' ' -- '--from --as'
+        case prune
+            string split ' ' -- '--older-than'
+    end
+end
+
+# The words before the cursor, from the program on: what stands before it sets variables.
+function __llmasos_words
+    set -l words (commandline -opc)
+    while set -q words[1]; and string match -q -- '*=*' $words[1]
+        set -e words[1]
+    end
+    printf '%s\n' $words
+end
+
+# Succeeds where the command is $argv[1] and, if $argv[2] is given, where its argument of that number stands, `2-`
+# meaning the second or a later one.
+function __llmasos_at
+    set -l words (__llmasos_words)
+    set -e words[1]
+    set -l command ''
+    set -l position 1
+    set -l ended no
+    set -l valued
+    while set -q words[1]
+        if test $ended = no; and test "$words[1]" = --
+            set ended yes
+        else if test $ended = no; and string match -qr -- '^-.' $words[1]
+            contains -- $words[1] $valued; and set -e words[2]
+        else if test -z "$command"
+            set command $words[1]
+            set valued (__llmasos_valued $command)
+        else
+            set position (math $position + 1)
+        end
+        set -e words[1]
+    end
+    test "$command" = "$argv[1]"; or return 1
+    switch "$argv[2]"
+        case ''
+        case '*-'
+            test $position -ge (string trim -c - -- $argv[2])
+        case '*'
+            test $position = $argv[2]
+    end
+end
+
+function __llmasos_names
+    set -l program (__llmasos_words)[1]
+    set program (string replace -r '^~' $HOME -- $program)
+    $program --complete $argv[1] 2>/dev/null
+end
+
+function __llmasos_models
+    __llmasos_names models
+end
+
+function __llmasos_references
+    set -l typed (commandline -ct)
+    if string match -qr -- '^[./~]' $typed
+        complete -C "__llmasos_no_such_command $typed" | string match -ri -- '^.*(?:/|\.gguf)$'
+    else
+        __llmasos_names references
+    end
+end
+
+complete -c llmasos -f
+complete -c llmasos -n "__llmasos_at ''" -l help -d 'Show how it is called'
+complete -c llmasos -n "__llmasos_at ''" -l version -d 'Show the version'
+complete -c llmasos -n "__llmasos_at ''" -a run -d 'Answers one prompt. The model is pulled first if it is not here'
+complete -c llmasos -n "__llmasos_at ''" -a pull -d 'Pulls a model into the store'
+complete -c llmasos -n "__llmasos_at ''" -a list -d 'Lists the installed models'
+complete -c llmasos -n "__llmasos_at ''" -a show -d 'Shows one installed model: where its file is, what it is, where it came from'
+complete -c llmasos -n "__llmasos_at ''" -a cp -d 'Gives a model a second name; its files are shared and take no more room'
+complete -c llmasos -n "__llmasos_at ''" -a rm -d 'Removes models, and their files unless another model uses them'
+complete -c llmasos -n "__llmasos_at ''" -a import -d 'Takes in models from this disk. Files are linked where the file system allows, never moved or changed'
+complete -c llmasos -n "__llmasos_at ''" -a verify -d 'Checks that the installed files are what was pulled'
+complete -c llmasos -n "__llmasos_at ''" -a prune -d 'Deletes files that no model uses and downloads that were never finished'
+complete -c llmasos -n "__llmasos_at run" -s f -r -F -d 'Put this file\'s text before the prompt. Again for more'
+complete -c llmasos -n "__llmasos_at run" -l file -r -F -d 'Put this file\'s text before the prompt. Again for more'
+complete -c llmasos -n "__llmasos_at run" -l system -x -d 'What the model should be and do'
+complete -c llmasos -n "__llmasos_at run" -l raw -d 'No chat template: the model goes on from the prompt as it is'
+complete -c llmasos -n "__llmasos_at run" -l format -x -a 'json' -d '`json`: the answer is a JSON object'
+complete -c llmasos -n "__llmasos_at run" -l schema -r -F -d 'The answer fits this JSON schema: a file, JSON, or \'name, age int\''
+complete -c llmasos -n "__llmasos_at run" -l json -d 'Print JSON'
+complete -c llmasos -n "__llmasos_at run" -l stats -d 'Say on standard error how fast it went'
+complete -c llmasos -n "__llmasos_at run" -s n -x -d 'How many answers'
+complete -c llmasos -n "__llmasos_at run" -l count -x -d 'How many answers'
+complete -c llmasos -n "__llmasos_at run" -s o -r -F -d 'Write the answer to this file instead'
+complete -c llmasos -n "__llmasos_at run" -l output -r -F -d 'Write the answer to this file instead'
+complete -c llmasos -n "__llmasos_at run" -l offline -d 'Never use the network'
+complete -c llmasos -n "__llmasos_at run" -s v -d 'Say what was chosen and why, and show the engine\'s log'
+complete -c llmasos -n "__llmasos_at run" -l verbose -d 'Say what was chosen and why, and show the engine\'s log'
+complete -c llmasos -n "__llmasos_at run" -l max-tokens -x -d 'Longest answer, in tokens'
+complete -c llmasos -n "__llmasos_at run" -l stop -x -d 'End the answer before this text. Again for more'
+complete -c llmasos -n "__llmasos_at run" -l ignore-eos -d 'Go on after the model\'s own end of the answer'
+complete -c llmasos -n "__llmasos_at run" -l no-ignore-eos -d 'Go on after the model\'s own end of the answer'
+complete -c llmasos -n "__llmasos_at run" -l on-overflow -x -a 'error truncate shift summarize' -d 'If the context is too short: refuse, cut the prompt\'s beginning, forget the oldest, or summarize. [default: error]'
+complete -c llmasos -n "__llmasos_at run" -l temperature -x -d 'Randomness; 0 always takes the likeliest token. [default: 0.8]'
+complete -c llmasos -n "__llmasos_at run" -l top-k -x -d 'Choose among the K likeliest tokens; 0 for all. [default: 40]'
+complete -c llmasos -n "__llmasos_at run" -l top-p -x -d 'Choose among the likeliest tokens that together have this probability. [default: 0.95]'
+complete -c llmasos -n "__llmasos_at run" -l min-p -x -d 'Leave out tokens less likely than this share of the likeliest. [default: 0.05]'
+complete -c llmasos -n "__llmasos_at run" -l seed -x -d 'Start of the random numbers; the same seed gives the same choices'
+complete -c llmasos -n "__llmasos_at run" -l typical-p -x -d 'Locally typical sampling; 1 is off. [default: 1.0]'
+complete -c llmasos -n "__llmasos_at run" -l top-n-sigma -x -d 'Keep tokens within N standard deviations of the best; -1 is off. [default: -1.0]'
+complete -c llmasos -n "__llmasos_at run" -l repeat-penalty -x -d 'Make tokens that stand in the last ones less likely; 1 is off. [default: 1.0]'
+complete -c llmasos -n "__llmasos_at run" -l repeat-last-n -x -d 'How many last tokens the penalties look at; -1 for all. [default: 64]'
+complete -c llmasos -n "__llmasos_at run" -l presence-penalty -x -d 'Taken off a token that has occurred'
+complete -c llmasos -n "__llmasos_at run" -l frequency-penalty -x -d 'Taken off for each time a token has occurred'
+complete -c llmasos -n "__llmasos_at run" -l dry-multiplier -x -d 'DRY: strength against repeated runs of tokens; 0 is off'
+complete -c llmasos -n "__llmasos_at run" -l dry-base -x -d 'DRY: how fast the penalty grows with a run\'s length. [default: 1.75]'
+complete -c llmasos -n "__llmasos_at run" -l dry-allowed-length -x -d 'DRY: runs up to this long are free. [default: 2]'
+complete -c llmasos -n "__llmasos_at run" -l dry-penalty-last-n -x -d 'DRY: how many last tokens it looks at; -1 for all. [default: -1]'
+complete -c llmasos -n "__llmasos_at run" -l dry-sequence-breakers -x -d 'DRY: strings that end a run. [default: (\'\\n\', \':\', \'"\', \'*\')]'
+complete -c llmasos -n "__llmasos_at run" -l xtc-probability -x -d 'XTC: how often the likeliest tokens are left out; 0 is off'
+complete -c llmasos -n "__llmasos_at run" -l xtc-threshold -x -d 'XTC: what counts as likely. [default: 0.1]'
+complete -c llmasos -n "__llmasos_at run" -l mirostat -x -d 'Mirostat: 0 is off, 1 or 2 its version; replaces top-k, top-p and their like'
+complete -c llmasos -n "__llmasos_at run" -l mirostat-tau -x -d 'Mirostat: the surprise to aim at. [default: 5.0]'
+complete -c llmasos -n "__llmasos_at run" -l mirostat-eta -x -d 'Mirostat: how fast it adapts. [default: 0.1]'
+complete -c llmasos -n "__llmasos_at run" -l logit-bias -x -d 'TOKEN=BIAS: add to a token\'s logit, `-inf` forbids it. Again for more'
+complete -c llmasos -n "__llmasos_at run" -l grammar -x -d 'GBNF grammar that the answer must keep to, as text'
+complete -c llmasos -n "__llmasos_at run" -l context-length -x -d 'Tokens that prompt and answer may have together'
+complete -c llmasos -n "__llmasos_at run" -l threads -x -d 'Threads to compute with'
+complete -c llmasos -n "__llmasos_at run" -l gpu-layers -x -d 'Layers to put on the GPU; 0 for none'
+complete -c llmasos -n "__llmasos_at run" -l kv-type -x -a 'f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0' -d 'How the context\'s keys and values are stored'
+complete -c llmasos -n "__llmasos_at run" -l flash-attention -d 'Compute attention in the memory-saving way'
+complete -c llmasos -n "__llmasos_at run" -l no-flash-attention -d 'Compute attention in the memory-saving way'
+complete -c llmasos -n "__llmasos_at run" -l batch-size -x -d 'Tokens of the prompt that are read at once. [default: 512]'
+complete -c llmasos -n "__llmasos_at run" -l mmap -d 'Map the file into memory instead of reading it. [default: on]'
+complete -c llmasos -n "__llmasos_at run" -l no-mmap -d 'Map the file into memory instead of reading it. [default: on]'
+complete -c llmasos -n "__llmasos_at run" -l mlock -d 'Keep the model in memory, never swapped out'
+complete -c llmasos -n "__llmasos_at run" -l no-mlock -d 'Keep the model in memory, never swapped out'
+complete -c llmasos -n "__llmasos_at run" -l help -d 'Show how it is called'
+complete -c llmasos -n "__llmasos_at run 1" -a '(__llmasos_references)'
+complete -c llmasos -n "__llmasos_at pull" -l as -x -d 'Store it under this name'
+complete -c llmasos -n "__llmasos_at pull" -l json -d 'Print JSON'
+complete -c llmasos -n "__llmasos_at pull" -l offline -d 'Never use the network'
+complete -c llmasos -n "__llmasos_at pull" -l help -d 'Show how it is called'
+complete -c llmasos -n "__llmasos_at pull 1" -a '(__llmasos_references)'
+complete -c llmasos -n "__llmasos_at list" -l json -d 'Print JSON'
+complete -c llmasos -n "__llmasos_at list" -l help -d 'Show how it is called'
+complete -c llmasos -n "__llmasos_at list 1" -a '(__llmasos_models)'
+complete -c llmasos -n "__llmasos_at show" -l json -d 'Print JSON'
+complete -c llmasos -n "__llmasos_at show" -l template -d 'Print the chat template only'
+complete -c llmasos -n "__llmasos_at show" -l license -d 'Print the licence only'
+complete -c llmasos -n "__llmasos_at show" -l help -d 'Show how it is called'
+complete -c llmasos -n "__llmasos_at show 1" -a '(__llmasos_models)'
+complete -c llmasos -n "__llmasos_at cp" -l help -d 'Show how it is called'
+complete -c llmasos -n "__llmasos_at cp 1" -a '(__llmasos_models)'
+complete -c llmasos -n "__llmasos_at rm" -l help -d 'Show how it is called'
+complete -c llmasos -n "__llmasos_at rm 1-" -a '(__llmasos_models)'
+complete -c llmasos -n "__llmasos_at import" -l from -x -a 'ollama huggingface lmstudio' -d 'Take what this tool holds'
+complete -c llmasos -n "__llmasos_at import" -l as -x -d 'Store it under this name'
+complete -c llmasos -n "__llmasos_at import" -l dry-run -d 'Only say what would be taken in'
+complete -c llmasos -n "__llmasos_at import" -l json -d 'Print JSON'
+complete -c llmasos -n "__llmasos_at import" -l help -d 'Show how it is called'
+complete -c llmasos -n "__llmasos_at import 1-" -F
+complete -c llmasos -n "__llmasos_at verify" -l json -d 'Print JSON'
+complete -c llmasos -n "__llmasos_at verify" -l help -d 'Show how it is called'
+complete -c llmasos -n "__llmasos_at verify 1-" -a '(__llmasos_models)'
+complete -c llmasos -n "__llmasos_at prune" -l dry-run -d 'Only say what would be deleted'
+complete -c llmasos -n "__llmasos_at prune" -l older-than -x -d 'Only unfinished downloads that are this old'
+complete -c llmasos -n "__llmasos_at prune" -l json -d 'Print JSON'
+complete -c llmasos -n "__llmasos_at prune" -l help -d 'Show how it is called'

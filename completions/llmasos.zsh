@@ -1,0 +1,172 @@
+#compdef llmasos
+# Completes llmasos in zsh: a file `_llmasos` in a folder of $fpath, or sourced after compinit.
+# Made by tools/make_completions.py from the commands and from tools/completions/llmasos.zsh.in.
+
+_llmasos() {
+  local program=${(Q)words[1]} curcontext=$curcontext context state state_descr line
+  local -A opt_args
+  local -a commands=(
+    'run:Answers one prompt. The model is pulled first if it is not here'
+    'pull:Pulls a model into the store'
+    'list:Lists the installed models'
+    'show:Shows one installed model: where its file is, what it is, where it came from'
+    'cp:Gives a model a second name; its files are shared and take no more room'
+    'rm:Removes models, and their files unless another model uses them'
+    'import:Takes in models from this disk. Files are linked where the file system allows, never moved or changed'
+    'verify:Checks that the installed files are what was pulled'
+    'prune:Deletes files that no model uses and downloads that were never finished'
+  )
+  program=${program/#\~/$HOME}
+  _arguments -C '(- *)--help[Show how it is called]' '(- *)--version[Show the version]' \
+    '1: :->command' '*:: :->rest'
+  case $state in
+    command) _describe -t commands command commands ;;
+    rest)
+      curcontext="${curcontext%:*:*}:llmasos-$words[1]:"
+      _llmasos_grammar
+      ;;
+  esac
+}
+
+_llmasos_grammar() {
+  case $words[1] in
+    run)
+      _arguments -S \
+        '*-f+[Put this file'\''s text before the prompt. Again for more]:f:_files' \
+        '*--file=[Put this file'\''s text before the prompt. Again for more]:file:_files' \
+        '*--system=[What the model should be and do]:system: ' \
+        '*--raw[No chat template\: the model goes on from the prompt as it is]' \
+        '*--format=[`json`\: the answer is a JSON object]:format:(json)' \
+        '*--schema=[The answer fits this JSON schema\: a file, JSON, or '\''name, age int'\'']:schema:_files' \
+        '*--json[Print JSON]' \
+        '*--stats[Say on standard error how fast it went]' \
+        '*-n+[How many answers]:n: ' \
+        '*--count=[How many answers]:count: ' \
+        '*-o+[Write the answer to this file instead]:o:_files' \
+        '*--output=[Write the answer to this file instead]:output:_files' \
+        '*--offline[Never use the network]' \
+        '*-v[Say what was chosen and why, and show the engine'\''s log]' \
+        '*--verbose[Say what was chosen and why, and show the engine'\''s log]' \
+        '*--max-tokens=[Longest answer, in tokens]:max-tokens: ' \
+        '*--stop=[End the answer before this text. Again for more]:stop: ' \
+        '*--ignore-eos[Go on after the model'\''s own end of the answer]' \
+        '*--no-ignore-eos[Go on after the model'\''s own end of the answer]' \
+        '*--on-overflow=[If the context is too short\: refuse, cut the prompt'\''s beginning, forget the oldest, or summarize. \[default\: error\]]:on-overflow:(error truncate shift summarize)' \
+        '*--temperature=[Randomness; 0 always takes the likeliest token. \[default\: 0.8\]]:temperature: ' \
+        '*--top-k=[Choose among the K likeliest tokens; 0 for all. \[default\: 40\]]:top-k: ' \
+        '*--top-p=[Choose among the likeliest tokens that together have this probability. \[default\: 0.95\]]:top-p: ' \
+        '*--min-p=[Leave out tokens less likely than this share of the likeliest. \[default\: 0.05\]]:min-p: ' \
+        '*--seed=[Start of the random numbers; the same seed gives the same choices]:seed: ' \
+        '*--typical-p=[Locally typical sampling; 1 is off. \[default\: 1.0\]]:typical-p: ' \
+        '*--top-n-sigma=[Keep tokens within N standard deviations of the best; -1 is off. \[default\: -1.0\]]:top-n-sigma: ' \
+        '*--repeat-penalty=[Make tokens that stand in the last ones less likely; 1 is off. \[default\: 1.0\]]:repeat-penalty: ' \
+        '*--repeat-last-n=[How many last tokens the penalties look at; -1 for all. \[default\: 64\]]:repeat-last-n: ' \
+        '*--presence-penalty=[Taken off a token that has occurred]:presence-penalty: ' \
+        '*--frequency-penalty=[Taken off for each time a token has occurred]:frequency-penalty: ' \
+        '*--dry-multiplier=[DRY\: strength against repeated runs of tokens; 0 is off]:dry-multiplier: ' \
+        '*--dry-base=[DRY\: how fast the penalty grows with a run'\''s length. \[default\: 1.75\]]:dry-base: ' \
+        '*--dry-allowed-length=[DRY\: runs up to this long are free. \[default\: 2\]]:dry-allowed-length: ' \
+        '*--dry-penalty-last-n=[DRY\: how many last tokens it looks at; -1 for all. \[default\: -1\]]:dry-penalty-last-n: ' \
+        '*--dry-sequence-breakers=[DRY\: strings that end a run. \[default\: ('\''\\n'\'', '\''\:'\'', '\''"'\'', '\''*'\'')\]]:dry-sequence-breakers: ' \
+        '*--xtc-probability=[XTC\: how often the likeliest tokens are left out; 0 is off]:xtc-probability: ' \
+        '*--xtc-threshold=[XTC\: what counts as likely. \[default\: 0.1\]]:xtc-threshold: ' \
+        '*--mirostat=[Mirostat\: 0 is off, 1 or 2 its version; replaces top-k, top-p and their like]:mirostat: ' \
+        '*--mirostat-tau=[Mirostat\: the surprise to aim at. \[default\: 5.0\]]:mirostat-tau: ' \
+        '*--mirostat-eta=[Mirostat\: how fast it adapts. \[default\: 0.1\]]:mirostat-eta: ' \
+        '*--logit-bias=[TOKEN=BIAS\: add to a token'\''s logit, `-inf` forbids it. Again for more]:logit-bias: ' \
+        '*--grammar=[GBNF grammar that the answer must keep to, as text]:grammar: ' \
+        '*--context-length=[Tokens that prompt and answer may have together]:context-length: ' \
+        '*--threads=[Threads to compute with]:threads: ' \
+        '*--gpu-layers=[Layers to put on the GPU; 0 for none]:gpu-layers: ' \
+        '*--kv-type=[How the context'\''s keys and values are stored]:kv-type:(f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0)' \
+        '*--flash-attention[Compute attention in the memory-saving way]' \
+        '*--no-flash-attention[Compute attention in the memory-saving way]' \
+        '*--batch-size=[Tokens of the prompt that are read at once. \[default\: 512\]]:batch-size: ' \
+        '*--mmap[Map the file into memory instead of reading it. \[default\: on\]]' \
+        '*--no-mmap[Map the file into memory instead of reading it. \[default\: on\]]' \
+        '*--mlock[Keep the model in memory, never swapped out]' \
+        '*--no-mlock[Keep the model in memory, never swapped out]' \
+        '*--help[Show how it is called]' \
+        '1:model:_llmasos_references' \
+        '2:prompt: '
+      ;;
+    pull)
+      _arguments -S \
+        '*--as=[Store it under this name]:as: ' \
+        '*--json[Print JSON]' \
+        '*--offline[Never use the network]' \
+        '*--help[Show how it is called]' \
+        '1:model:_llmasos_references'
+      ;;
+    list)
+      _arguments -S \
+        '*--json[Print JSON]' \
+        '*--help[Show how it is called]' \
+        '1:prefix:_llmasos_models'
+      ;;
+    show)
+      _arguments -S \
+        '*--json[Print JSON]' \
+        '*--template[Print the chat template only]' \
+        '*--license[Print the licence only]' \
+        '*--help[Show how it is called]' \
+        '1:model:_llmasos_models'
+      ;;
+    cp)
+      _arguments -S \
+        '*--help[Show how it is called]' \
+        '1:model:_llmasos_models' \
+        '2:name: '
+      ;;
+    rm)
+      _arguments -S \
+        '*--help[Show how it is called]' \
+        '*:model:_llmasos_models'
+      ;;
+    import)
+      _arguments -S \
+        '*--from=[Take what this tool holds]:from:(ollama huggingface lmstudio)' \
+        '*--as=[Store it under this name]:as: ' \
+        '*--dry-run[Only say what would be taken in]' \
+        '*--json[Print JSON]' \
+        '*--help[Show how it is called]' \
+        '*:path|name:_files'
+      ;;
+    verify)
+      _arguments -S \
+        '*--json[Print JSON]' \
+        '*--help[Show how it is called]' \
+        '*:model:_llmasos_models'
+      ;;
+    prune)
+      _arguments -S \
+        '*--dry-run[Only say what would be deleted]' \
+        '*--older-than=[Only unfinished downloads that are this old]:older-than: ' \
+        '*--json[Print JSON]' \
+        '*--help[Show how it is called]'
+      ;;
+  esac
+}
+
+_llmasos_models() { _llmasos_names models "$@" }
+
+_llmasos_references() {
+  if [[ $PREFIX == [./\~]* ]]; then
+    _alternative 'models:model file:_path_files -g "*.(#i)gguf(-.)"' 'folders:folder:_path_files -/'
+  else
+    _llmasos_names references "$@"
+  fi
+}
+
+_llmasos_names() {
+  local kind=$1
+  local -a names=(${(f)"$($program --complete $kind 2>/dev/null)"})
+  shift
+  compadd "$@" -M 'm:{[:upper:]}={[:lower:]}' -a names
+}
+
+if [[ $funcstack[1] == _llmasos ]]; then
+  _llmasos "$@"
+else
+  compdef _llmasos llmasos
+fi

@@ -1,0 +1,72 @@
+"""Locating: from what a person types to files on this disk, pulling them if they are not here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmasos.errors import BadInputError, ModelNotFoundError
+from llmasos.progress import Progress
+from llmasos.pull import pull
+from llmasos.sources.local import find_gguf_files
+from llmasos.store.manifests import Manifest
+from llmasos.store.references import is_name, looks_like_path, parse_name
+from llmasos.store.store import ModelStore
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A model on this disk: its weights' files in order, and its manifest if the store holds it."""
+
+    paths: tuple[Path, ...]
+    manifest: Manifest | None
+    template: str | None = None
+    system: str | None = None
+    parameters: Mapping[str, Any] | None = None
+
+
+def locate(
+    text: str, *, store: ModelStore | None = None, progress: Progress | None = None, offline: bool = False
+) -> Located:
+    """Finds the model that a person names: a file, a stored model, or one that is pulled now.
+
+    Raises what `pull` raises, and BadInputError for a stored checkpoint, which has no GGUF yet.
+    """
+    store = store or ModelStore()
+    if looks_like_path(text) or (Path(text).exists() and not _is_stored(text, store)):
+        return _locate_path(Path(text).expanduser())
+    manifest = store.find(parse_name(text)) if is_name(text) else None
+    if manifest is None:
+        manifest = pull(text, store=store, progress=progress, offline=offline)
+    if not manifest.weights:
+        raise BadInputError(
+            f"{manifest.name} is a checkpoint ({manifest.facts.quantization}); running needs a GGUF file",
+            hint="look for a GGUF of it: a repository whose name ends in -GGUF, as org/name-GGUF:Q4_K_M",
+        )
+    return _locate_stored(manifest, store)
+
+
+def _is_stored(text: str, store: ModelStore) -> bool:
+    return is_name(text) and store.find(parse_name(text)) is not None
+
+
+def _locate_path(path: Path) -> Located:
+    if not path.exists():
+        raise ModelNotFoundError(str(path), message=f"there is no file {path}", hint="check the path")
+    paths = tuple(find_gguf_files(path))
+    if not paths:
+        raise BadInputError(f"{path} holds no GGUF file", hint="running needs a GGUF file")
+    return Located(paths, None)
+
+
+def _locate_stored(manifest: Manifest, store: ModelStore) -> Located:
+    parameters = store.text(manifest, "parameters")
+    return Located(
+        paths=tuple(store.paths(manifest)),
+        manifest=manifest,
+        system=store.text(manifest, "system"),
+        parameters=json.loads(parameters) if parameters else None,
+    )
