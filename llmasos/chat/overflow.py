@@ -41,35 +41,37 @@ def fit_prompt(text: str, context_length: int, policy: str, tools: Tools) -> Fit
     tokens = tools.build(text)
     if len(tokens) < context_length:
         return FittedPrompt(tokens)
-    room = context_length - context_length // ANSWER_SHARE - len(tools.build(""))
-    if policy == "error" or room <= 0:
-        raise PromptTooLongError(len(tokens), context_length)
-    if policy == "summarize":
-        return _summarized(text, len(tokens), room, context_length, tools)
-    return _truncated(text, room, context_length, tools)
+    longest = context_length - max(1, context_length // ANSWER_SHARE)
+    room = longest - len(tools.build(""))
+    if policy != "error" and room > 0:
+        fit = _summarized if policy == "summarize" else _truncated
+        if fitted := fit(text, room, longest, tools):
+            return fitted
+    raise PromptTooLongError(len(tokens), context_length)
 
 
-def _truncated(text: str, room: int, context_length: int, tools: Tools) -> FittedPrompt:
+def _truncated(text: str, room: int, longest: int, tools: Tools) -> FittedPrompt | None:
     """Keeps the end of the text: there the question stands."""
     tokens = tools.tokenize(text)
     while room > 0:
         prompt = tools.build(tools.detokenize(tokens[-room:]))
-        if len(prompt) < context_length:  # cutting can split a word into more tokens than it had
+        if len(prompt) <= longest:  # cutting can split a word into more tokens than it had
             return FittedPrompt(prompt, f"the first {len(tokens) - room} of the prompt's {len(tokens)} tokens were cut")
-        room -= len(prompt) - context_length + 1
-    raise PromptTooLongError(len(tokens), context_length)
+        room = min(room - 1, room * longest // len(prompt))  # a template may also repeat the text
+    return None
 
 
-def _summarized(text: str, prompt_length: int, room: int, context_length: int, tools: Tools) -> FittedPrompt:
+def _summarized(text: str, room: int, longest: int, tools: Tools) -> FittedPrompt | None:
     """Piece by piece, each to a share of its length, until the pieces' summaries together fit."""
+    length = len(tools.tokenize(text))
     for _ in range(LONGEST_PASSES):
         pieces = _pieces(tools.tokenize(text), room)
-        longest = max(16, room // (len(pieces) + 1))
-        text = "\n\n".join(tools.summarize(tools.detokenize(piece), longest) for piece in pieces)
+        share = max(16, room // (len(pieces) + 1))
+        text = "\n\n".join(tools.summarize(tools.detokenize(piece), share) for piece in pieces)
         prompt = tools.build(text)
-        if len(prompt) <= context_length - context_length // ANSWER_SHARE:
-            return FittedPrompt(prompt, f"the prompt's {prompt_length} tokens were summarized to {len(prompt)}")
-    raise PromptTooLongError(prompt_length, context_length)
+        if len(prompt) <= longest:
+            return FittedPrompt(prompt, f"the prompt's {length} tokens were summarized to {len(prompt)}")
+    return None
 
 
 def _pieces(tokens: list[int], room: int) -> list[list[int]]:

@@ -1,7 +1,7 @@
 """JSON Schema to a GBNF grammar for llama.cpp: whatever the grammar lets through is JSON that the schema accepts.
 
 The grammar may be narrower than the schema: properties stand in the schema's order, and those it doesn't name are
-written only where `additionalProperties` is given or no property is. What can't be guaranteed is refused.
+written only where it says so (`additionalProperties`) or names none. What can't be guaranteed is refused.
 """
 
 from __future__ import annotations
@@ -149,8 +149,9 @@ class _Converter:
             Member(series(json_text(name), COLON, self._value(pointers)), name in demand.required)
             for name, pointers in demand.properties.items()
         ]
-        extra = None if demand.extras is None else self._extra(demand, demand.extras)
-        if least > len(members) + (extra is not None):
+        extras = () if demand.extras is None and least > len(members) else demand.extras
+        extra = None if extras is None else self._extra(demand, extras)
+        if least > len(members) + 1:
             refuse("`minProperties` asks for more than the named ones, and others may repeat:", demand.place)
         return object_node(members, extra, least, most, self._rules)
 
@@ -161,7 +162,8 @@ class _Converter:
     def _array(self, demand: Demand) -> Node:
         least, most = self._counts(demand, "minItems", "maxItems")
         prefix = [self._value(pointers) for pointers in demand.prefix]
-        item = None if demand.items is None else self._value(demand.items)
+        items = () if demand.items is None and least > len(prefix) else demand.items
+        item = None if items is None else self._value(items)
         return array_node(prefix, item, least, most, self._rules)
 
     def _string(self, demand: Demand) -> Node:

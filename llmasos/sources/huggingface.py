@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import httpx2
 import huggingface_hub  # loads its parts when they are first used
+from huggingface_hub import constants
 from huggingface_hub.errors import (
     DisabledRepoError,
     GatedRepoError,
@@ -102,12 +103,12 @@ class HuggingFaceSource:
 
 def _endpoint() -> str:
     """`HF_ENDPOINT` as it is now: huggingface_hub reads it only while it is imported."""
-    return (os.environ.get("HF_ENDPOINT") or huggingface_hub.constants.ENDPOINT).rstrip("/")
+    return (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
 
 
 def _authorization() -> dict[str, str]:
     """`HF_TOKEN`, or what `hf auth login` saved."""
-    if huggingface_hub.constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
+    if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
         return {}
     token = huggingface_hub.get_token()
     return {"Authorization": f"Bearer {token}"} if token else {}

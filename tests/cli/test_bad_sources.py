@@ -150,6 +150,14 @@ def test_a_dead_hub_is_try_again_later(llmasos):
     assert "Traceback" not in result.stderr
 
 
+def test_the_hub_itself_is_asked_where_no_mirror_is_set(llmasos, monkeypatch):
+    monkeypatch.delenv("HF_ENDPOINT")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    result = llmasos("pull", REPOSITORY)
+    assert result.exit_code == 75
+    assert "https://huggingface.co can't be reached" in result.stderr
+
+
 def write_wheel(path: Path, member: str, content: bytes, *, is_link: bool) -> None:
     with zipfile.ZipFile(path, "w") as wheel:
         entry = zipfile.ZipInfo(member)

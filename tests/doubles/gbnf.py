@@ -30,26 +30,30 @@ class Grammar:
             self._refuse_left_recursion(name, ())
 
     def write(self, chance: random.Random, *, depth: int = 8) -> str:
-        return self._write(("rule", "root"), chance, depth)
+        written: list[str] = []
+        todo: list[tuple[Node, int]] = [(("rule", "root"), depth)]
+        while todo:
+            node, depth = todo.pop()
+            if node[0] == "set":
+                written.append(_character(node, chance))
+            else:
+                todo.extend(self._expanded(node, chance, depth))
+        return "".join(written)
 
     def accepts(self, text: str) -> bool:
         return len(text) in _Matcher(self.rules, text).ends(("rule", "root"), frozenset([0]))
 
-    def _write(self, node: Node, chance: random.Random, depth: int) -> str:
-        kind = node[0]
-        if kind == "set":
-            return _character(node, chance)
-        if kind == "rule":
-            return self._write(self.rules[node[1]], chance, depth - 1)
-        if kind == "series":
-            return "".join([self._write(part, chance, depth) for part in node[1]])
-        if kind == "choice":
-            options = node[1] if depth > 0 else [min(node[1], key=self._height)]
-            return self._write(chance.choice(options), chance, depth)
+    def _expanded(self, node: Node, chance: random.Random, depth: int) -> list[tuple[Node, int]]:
+        """What to write instead of the node, last part first; beyond `depth` what is over soonest."""
+        if node[0] == "rule":
+            return [(self.rules[node[1]], depth - 1)]
+        if node[0] == "series":
+            return [(part, depth) for part in reversed(node[1])]
+        if node[0] == "choice":
+            return [(chance.choice(node[1]) if depth > 0 else min(node[1], key=self._height), depth)]
         _, part, least, most = node
         more = 0 if depth <= 0 else chance.choice([0, 0, 1, 2, 3, 9 if most is None else most - least])
-        count = least + more if most is None else min(most, least + more)
-        return "".join([self._write(part, chance, depth) for _ in range(count)])
+        return [(part, depth)] * (least + more if most is None else min(most, least + more))
 
     def _height(self, node: Node) -> float:
         return _height(node, self._heights)

@@ -43,7 +43,6 @@ NAMED_AND_AGED = {
     ]
 }
 CONTACT = {
-    "type": "object",
     "properties": {"name": True},
     "required": ["name"],
     "anyOf": [{"properties": {"mail": {"type": "string"}}, "required": ["mail"]}, {"required": ["phone"]}],
@@ -80,6 +79,7 @@ LETS_THROUGH = [
     ({"items": {"type": "null"}, "minItems": 1, "maxItems": 2}, [[None], [None, None]], [[], [None] * 3]),
     ({"type": "array", "maxItems": 0}, [[]], [[1]]),
     ({"prefixItems": [{"const": 1}, {"const": 2}]}, [[], [1], [1, 2]], [[2], [1, 2, 3]]),
+    ({"prefixItems": [{"const": 1}], "minItems": 2}, [[1, 0], [1, "a", "b"]], [[1]]),
     ({"prefixItems": [{"const": 1}], "items": {"const": 0}, "minItems": 2}, [[1, 0], [1, 0, 0]], [[1], [0, 0]]),
     ({"prefixItems": [{"const": 1}, {"const": 2}], "minItems": 2, "items": False}, [[1, 2]], [[1], [1, 2, 3]]),
     # objects
@@ -371,7 +371,8 @@ def test_a_value_is_let_through_exactly_if_the_schema_accepts_it(schema: Any, va
         assert accepts(canonical([value])) == is_valid(value, schema), value
 
 
-def test_the_short_form_names_fields_types_and_descriptions() -> None:
+def test_a_schema_is_given_as_json_or_as_names_types_and_descriptions() -> None:
+    assert parse_schema(' {"type": "null"}') == {"type": "null"}
     assert parse_schema("name, age int, bio: one line") == {
         "type": "object",
         "properties": {
@@ -391,10 +392,6 @@ def test_the_short_form_may_have_a_field_on_each_line() -> None:
         "tags": {"type": "array", "items": {"type": "string"}},
         "ok": {"type": "boolean"},
     }
-
-
-def test_json_is_taken_as_it_is() -> None:
-    assert parse_schema(' {"type": "null"}') == {"type": "null"}
 
 
 @pytest.mark.parametrize("text", ["", " , ", "age integer", "two words int", "a, a", ": text", "{", '{"a": 1', "[1]"])

@@ -72,12 +72,8 @@ def test_only_what_may_become_a_stop_string_is_held_back():
 
 def test_after_a_stop_string_nothing_more_is_shown():
     matcher = StopMatcher(["END"])
-    assert [matcher.feed("one E"), matcher.feed("ND two"), matcher.feed("three"), matcher.finish()] == [
-        "one ",
-        "",
-        "",
-        "",
-    ]
+    assert [matcher.feed(piece) for piece in ("one E", "ND two", "three")] == ["one ", "", ""]
+    assert matcher.finish() == ""
     assert matcher.matched == "END"
 
 

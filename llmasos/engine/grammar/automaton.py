@@ -28,7 +28,7 @@ from llmasos.engine.grammar.strings import Ranges, character_of, union
 
 Leaves: TypeAlias = Mapping[Node, Ranges]  # which characters each leaf of a tree of nodes stands for
 _Atom: TypeAlias = frozenset[Node]  # characters are alike if the same leaves hold them
-_State: TypeAlias = tuple[frozenset[Node], int]  # what may follow, and how many characters have been read
+_State: TypeAlias = tuple[frozenset[int], int]  # nodes, one of which must follow, and how much has been read
 
 _WORK_AT_MOST = 30_000
 _WORK_OF_STATE = 20  # so there are never more than 1500
@@ -94,21 +94,27 @@ def automaton_node(node: Node, leaves: Leaves, least: int, most: float, rules: R
 
 
 class _Automaton:
-    """States are sets of nodes: what is left of the first one (its partial derivatives) after what has been read."""
+    """States are sets of nodes: what is left of the first one (its partial derivatives) after what has been read.
+
+    Nodes go by numbers here, since to compare large ones again and again takes most of the time.
+    """
 
     def __init__(self, leaves: Leaves, least: int, most: float, rules: Rules) -> None:
         self._atoms = _atoms(leaves)
         self._least, self._most, self._rules = least, most, rules
         self._work = 0
-        self._derived: dict[tuple[Node, _Atom], frozenset[Node]] = {}
+        self._nodes: list[Node] = []
+        self._numbers: dict[Node, int] = {}
+        self._derived: dict[tuple[int, _Atom], frozenset[int]] = {}
 
     def node(self, start: Node) -> Node:
-        first: _State = (frozenset([start]), 0)
+        first: _State = (frozenset([self._number(start)]), 0)
         rule_of = {first: Rule(self._rules.claim("state"))}
         waiting, ends = [first], False
         while waiting:
+            self._worked(_WORK_OF_STATE)
             state = waiting.pop()
-            is_end = state[1] >= self._least and any(map(can_be_empty, state[0]))
+            is_end = state[1] >= self._least and any(can_be_empty(self._nodes[number]) for number in state[0])
             options: list[Node] = [EMPTY] if is_end else []
             for following, ranges in self._steps(state).items():
                 if following not in rule_of:
@@ -117,8 +123,13 @@ class _Automaton:
                 options.append(series(character_of(ranges, self._rules), rule_of[following]))
             self._rules.set(rule_of[state].name, choice(options))
             ends = ends or is_end
-            self._worked(_WORK_OF_STATE)
         return rule_of[first] if ends else NEVER
+
+    def _number(self, node: Node) -> int:
+        if node not in self._numbers:
+            self._numbers[node] = len(self._nodes)
+            self._nodes.append(node)
+        return self._numbers[node]
 
     def _steps(self, state: _State) -> dict[_State, Ranges]:
         """The states that follow, with the characters that lead there."""
@@ -127,34 +138,36 @@ class _Automaton:
             return {}
         # beyond `least` there is nothing to count for, unless there is a `most`
         count = min(count + 1, self._least) if self._most == math.inf else count + 1
-        found: defaultdict[_State, Ranges] = defaultdict(tuple)
+        found: defaultdict[_State, list[tuple[int, int]]] = defaultdict(list)
         for atom, ranges in self._atoms.items():
-            self._worked(len(left))
-            following = frozenset[Node]().union(*(self._derive(node, atom) for node in left))
+            self._worked(len(left) // 10 + 1)
+            following = frozenset[int]().union(*(self._derive(number, atom) for number in left))
             if following:
-                found[following, count] = union(found[following, count] + ranges)
-        return found
+                found[following, count].extend(ranges)
+        return {following: union(ranges) for following, ranges in found.items()}
 
-    def _derive(self, node: Node, atom: _Atom) -> frozenset[Node]:
-        """What may be left of `node` after a character of `atom`."""
-        if (node, atom) not in self._derived:
-            self._worked(len(node.parts) if isinstance(node, Series) else 1)
-            self._derived[node, atom] = frozenset(self._derivatives(node, atom))
-        return self._derived[node, atom]
+    def _derive(self, number: int, atom: _Atom) -> frozenset[int]:
+        """What may be left of a node after a character of `atom`."""
+        if (number, atom) not in self._derived:
+            left = self._derivatives(self._nodes[number], atom)
+            self._derived[number, atom] = frozenset(map(self._number, left))
+        return self._derived[number, atom]
 
     def _derivatives(self, node: Node, atom: _Atom) -> set[Node]:
+        self._worked(1 + len(node.parts) // 5 if isinstance(node, Series) else 1)
         if isinstance(node, Choice):
-            return {left for option in node.options for left in self._derive(option, atom)}
+            return {left for option in node.options for left in self._derivatives(option, atom)}
         if isinstance(node, Repeat):
             again = repeat(node.part, max(0, node.least - 1), None if node.most is None else node.most - 1)
-            return {series(left, again) for left in self._derive(node.part, atom)}
+            return {series(left, again) for left in self._derivatives(node.part, atom)}
         if not isinstance(node, Series):
             return {EMPTY} if node in atom else set()
-        if not node.parts:
-            return set()
-        head, rest = node.parts[0], series(*node.parts[1:])
-        found: set[Node] = {series(left, rest) for left in self._derive(head, atom)}
-        return found | self._derive(rest, atom) if can_be_empty(head) else found
+        found: set[Node] = set()
+        for index, part in enumerate(node.parts):
+            found |= {series(left, *node.parts[index + 1 :]) for left in self._derivatives(part, atom)}
+            if not can_be_empty(part):
+                break
+        return found
 
     def _worked(self, steps: int) -> None:
         self._work += steps

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from llmasos.errors import BadInputError
 
-WORK_AT_MOST = 150_000  # steps of all kinds: about a second
+WORK_AT_MOST = 100_000  # steps of all kinds, less than a second
 _WORK_OF_RULE = 10
 SIZE_AT_MOST = 400_000  # characters written, and steps that llama.cpp makes of the repetitions
 # llama.cpp writes each repetition out, refuses more than 2000 and silently forgets an upper bound above 2000
