@@ -36,7 +36,10 @@ def grammar_of_schema(schema: Mapping[str, Any] | bool) -> str:
 
     Raises BadInputError for a schema that is unsupported, impossible to satisfy, or too large.
     """
-    return _Converter(schema).grammar()
+    try:
+        return _Converter(schema).grammar()
+    except RecursionError as error:  # a constant nested a thousand times
+        raise BadInputError("the schema is nested too deeply") from error
 
 
 def parse_schema(text: str) -> dict[str, Any]:
@@ -47,7 +50,7 @@ def parse_schema(text: str) -> dict[str, Any]:
     """
     if text.lstrip().startswith("{"):
         return _parse_json(text)
-    fields = [field for field in re.split(r"\n" if "\n" in text.strip() else ",", text) if field.strip()]
+    fields = [field for field in text.split("\n" if "\n" in text.strip() else ",") if field.strip()]
     properties = dict(map(_parse_field, fields))
     if not properties or len(properties) < len(fields):
         problem = "names no field" if not fields else "names a field twice"
@@ -141,7 +144,7 @@ class _Converter:
             try:
                 yield Text(json_text(value))
             except ValueError:
-                refuse("`enum` or `const` has a value that is not JSON:", demand.place)
+                refuse("`enum` or `const` has a value that is not JSON", demand.place)
 
     def _object(self, demand: Demand) -> Node:
         least, most = self._counts(demand, "minProperties", "maxProperties")
@@ -152,7 +155,7 @@ class _Converter:
         extras = () if demand.extras is None and least > len(members) else demand.extras
         extra = None if extras is None else self._extra(demand, extras)
         if least > len(members) + 1:
-            refuse("`minProperties` asks for more than the named ones, and others may repeat:", demand.place)
+            refuse("`minProperties` asks for more than the named ones, and others may repeat", demand.place)
         return object_node(members, extra, least, most, self._rules)
 
     def _extra(self, demand: Demand, pointers: Pointers) -> Node:
@@ -177,14 +180,14 @@ class _Converter:
         try:
             self._node_of[key] = self._node_of.get(key) or pattern_node(pattern, least, most, self._rules)
         except ValueError as error:
-            refuse(f"`pattern` has {error}, which is not supported:", demand.place)
+            refuse(f"`pattern` has {error}, which is not supported", demand.place)
         if self._node_of[key] == NEVER:
             self._reader.conflicts.append(f"no string is left at `{demand.place}`")
         return series('"', self._node_of[key], '"')
 
     def _pattern(self, demand: Demand) -> str | None:
         if demand.pattern is not None and demand.format in FORMATS:
-            refuse(f"`pattern` can't be combined with the format `{demand.format}`:", demand.place)
+            refuse(f"`pattern` can't be combined with the format `{demand.format}`", demand.place)
         return FORMATS.get(demand.format or "") if demand.pattern is None else demand.pattern
 
     def _number(self, demand: Demand) -> Node:
@@ -214,7 +217,7 @@ def _fits(value: Any, demand: Demand) -> bool:
         return is_inside(value, _interval(demand.bounds))
     others = sorted(word for word in demand.keywords if TYPE_OF.get(word) == kind)
     if others:
-        refuse(f"`enum` or `const` can't be combined with `{others[0]}`:", demand.place)
+        refuse(f"`enum` or `const` can't be combined with `{others[0]}`", demand.place)
     return True
 
 

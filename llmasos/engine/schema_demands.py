@@ -91,25 +91,25 @@ def demand_of(schemas: Places) -> Demand:
 
 
 def refuse(what: str, place: str, hint: str | None = None) -> NoReturn:
-    raise BadInputError(f"{what} at `{place}` of the schema", hint=hint)
+    raise BadInputError(f"schema at `{place}`: {what}", hint=hint)
 
 
 def check(schema: Mapping[str, Any], place: str) -> None:
     """Refuses keywords whose demands can't be met by a grammar, and values that no keyword can have."""
     for keyword, harmless in _REFUSED.items():
         if keyword in schema and schema[keyword] != harmless:
-            refuse(f"`{keyword}` is not supported:", place, "leave it out of the schema, and check the answer yourself")
+            refuse(f"`{keyword}` is not supported", place, "leave it out of the schema, and check the answer yourself")
     for keyword, forms in _FORMS.items():
         if keyword in schema and not _has_form(schema[keyword], forms):
-            refuse(f"`{keyword}` has a value that it can't have:", place)
+            refuse(f"`{keyword}` has a value that it can't have", place)
     if not all(isinstance(name, str) for name in (*schema.get("required", ()), *schema.get("properties", ()))):
-        refuse("a property's name is no text:", place)
+        refuse("a property's name is no text", place)
     if not all(isinstance(name, str) and name in TYPES for name in _types_in(schema)):
-        refuse("`type` has an unknown name:", place, f"types are {', '.join(sorted(TYPES))}")
+        refuse("`type` has an unknown name", place, f"types are {', '.join(sorted(TYPES))}")
     if "prefixItems" in schema and isinstance(schema.get("items"), list):
-        refuse("`prefixItems` and a list of `items` contradict each other:", place)
+        refuse("`prefixItems` and a list of `items` contradict each other", place)
     if place != "#" and not str(schema.get("$id", "#")).startswith("#"):  # references below would start from there
-        refuse("`$id` is only supported at the top:", place)
+        refuse("`$id` is only supported at the top", place)
 
 
 def _has_form(value: Any, forms: tuple[type, ...]) -> bool:
@@ -198,7 +198,7 @@ def _bounds_of(schemas: Places) -> dict[str, Any]:
 def _only(schemas: Places, keyword: str) -> str | None:
     given = merged([str(schema[keyword]) for _, schema in schemas if keyword in schema])
     if len(given) > 1:
-        refuse(f"two different `{keyword}` can't be combined:", schemas[-1][0])
+        refuse(f"two different `{keyword}` can't be combined", schemas[-1][0])
     return given[0] if given else None
 
 

@@ -120,7 +120,7 @@ class SchemaReader:
         if pointer not in self._checked:
             schema = self._find(pointer)
             if not isinstance(schema, bool | Mapping):
-                refuse("there is something that is no schema", pointer)
+                refuse("there should be a schema here", pointer)
             if isinstance(schema, Mapping):
                 check(schema, pointer)
             self._checked[pointer] = schema
@@ -133,7 +133,7 @@ class SchemaReader:
             try:
                 found = found[int(name)] if isinstance(found, list) else found[name]
             except (KeyError, IndexError, TypeError, ValueError):
-                refuse("`$ref` finds nothing", pointer)
+                refuse("a `$ref` leads here, but there is nothing", pointer)
         return found
 
     def _check_one_of(self, way: Alternative) -> None:
@@ -184,7 +184,8 @@ def _limit(alternatives: int) -> None:
 
 def _target(reference: str, place: str) -> str:
     if reference != "#" and not reference.startswith("#/"):
-        refuse(f"`$ref` to `{reference}`", place, "only references inside the schema work, such as `#/$defs/name`")
+        hint = "only references inside the schema work, such as `#/$defs/name`"
+        refuse(f"`$ref` to `{reference}` is not supported", place, hint)
     return unquote(reference)
 
 

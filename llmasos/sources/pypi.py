@@ -209,7 +209,7 @@ def _open_wheel(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, UnicodeDecodeError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError) as error:
         raise BadInputError(
             f"{path.name} is not a sound wheel: {error}", hint="clear pip's cache (`pip cache purge`) and try again"
         ) from error

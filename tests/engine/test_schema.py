@@ -137,29 +137,29 @@ def test_a_grammar_lets_through_what_the_schema_describes(schema: Any, accepted:
 
 REFUSED = [
     # schema, words of the message
-    ({"not": {"type": "string"}}, "`not` is not supported: at `#`"),
-    ({"properties": {"a": {"if": True}}}, "`if` is not supported: at `#/properties/a`"),
+    ({"not": {"type": "string"}}, "schema at `#`: `not` is not supported"),
+    ({"properties": {"a": {"if": True}}}, "schema at `#/properties/a`: `if` is not supported"),
     ({"patternProperties": {"x": True}}, "`patternProperties`"),
     ({"dependentSchemas": {"x": True}}, "`dependentSchemas`"),
-    ({"items": {"contains": True}}, "`contains` is not supported: at `#/items`"),
+    ({"items": {"contains": True}}, "at `#/items`: `contains` is not supported"),
     ({"type": "array", "uniqueItems": True}, "`uniqueItems`"),
     ({"type": "integer", "multipleOf": 5}, "`multipleOf`"),
     ({"propertyNames": {"maxLength": 3}}, "`propertyNames`"),
     ({"unevaluatedProperties": False}, "`unevaluatedProperties`"),
-    ({"$ref": "https://example.org/schema"}, "`$ref` to `https://example.org/schema` at `#`"),
-    ({"$ref": "#/$defs/missing"}, "`$ref` finds nothing at `#/$defs/missing`"),
-    ({"properties": {"a/b": {"type": "text"}}}, "`type` has an unknown name: at `#/properties/a~1b`"),
-    ({"properties": []}, "`properties` has a value that it can't have: at `#`"),
+    ({"$ref": "https://example.org/schema"}, "`$ref` to `https://example.org/schema` is not supported"),
+    ({"$ref": "#/$defs/missing"}, "at `#/$defs/missing`: a `$ref` leads here, but there is nothing"),
+    ({"properties": {"a/b": {"type": "text"}}}, "at `#/properties/a~1b`: `type` has an unknown name"),
+    ({"properties": []}, "`properties` has a value that it can't have"),
     ({"minLength": "3"}, "`minLength` has a value"),
     ({"minimum": float("inf")}, "`minimum` has a value"),
     ({"items": 3}, "`items` has a value"),
-    ({"enum": [float("nan")]}, "a value that is not JSON: at `#`"),
+    ({"enum": [float("nan")]}, "a value that is not JSON"),
     ({"enum": ["abc"], "pattern": "^a"}, "`enum` or `const` can't be combined with `pattern`"),
     ({"const": [1], "maxItems": 2}, "`enum` or `const` can't be combined with `maxItems`"),
     ({"allOf": [{"pattern": "a"}, {"pattern": "b"}]}, "two different `pattern`"),
-    ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "the options of `oneOf` may overlap at `#`"),
+    ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "the options of `oneOf` may overlap"),
     ({"oneOf": [{"properties": {"a": {}}}, {"properties": {"b": {}}}]}, "the options of `oneOf` may overlap"),
-    ({"pattern": r"^(a)\1$"}, r"`pattern` has `\1`, which is not supported: at `#`"),
+    ({"pattern": r"^(a)\1$"}, r"`pattern` has `\1`, which is not supported"),
     ({"pattern": "^(?=a)b$"}, "`pattern` has `(?=` here"),
     ({"pattern": "[a"}, "`pattern` has an end in the middle"),
     ({"pattern": "a**"}, "`*` after a repetition"),
@@ -222,7 +222,7 @@ def test_a_huge_schema_is_converted_or_refused_at_once(schema: Any) -> None:
     try:
         assert len(grammar_of_schema(schema)) < 500_000
     except BadInputError as refusal:
-        assert "the schema" in str(refusal)
+        assert "schema" in str(refusal)
     assert time.perf_counter() - start < 4  # 0.3 s on a quiet machine; for ever if anything were exponential
 
 
@@ -264,8 +264,7 @@ def test_annotations_and_unknown_words_change_nothing() -> None:
 def test_tuples_may_be_written_as_before_2020() -> None:
     schema = {"items": [{"const": 1}], "additionalItems": {"const": 0}, "minItems": 1}
     grammar = Grammar(grammar_of_schema(schema))
-    Draft7Validator(schema).validate([1, 0, 0])
-    assert grammar.accepts("[1, 0, 0]")
+    assert Draft7Validator(schema).is_valid([1, 0, 0]) and grammar.accepts("[1, 0, 0]")
     assert not grammar.accepts("[0]")
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from doubles.hub import StandInHub
+from doubles.hub import Fault, StandInHub
 from llmasos.errors import AccessDeniedError, BadInputError, ModelNotFoundError, NetworkError
+from llmasos.sources import download
 from llmasos.sources.source import Listing, RemoteFile
 from llmasos.sources.url import UrlSource
 from llmasos.store.references import parse_reference
@@ -89,8 +90,6 @@ def test_a_missing_file_is_not_found(hub: StandInHub, incoming: Path):
 
 
 def test_a_refusal_is_no_missing_file(hub: StandInHub, incoming: Path):
-    from doubles.hub import Fault
-
     hub.add_file("x.gguf", b"GGUF")
     hub.fault("x.gguf", Fault(status=403))
     [file] = listing(f"{hub.url}/files/x.gguf").files
@@ -98,7 +97,8 @@ def test_a_refusal_is_no_missing_file(hub: StandInHub, incoming: Path):
         SOURCE.fetch(file, incoming, lambda done: None)
 
 
-def test_a_server_that_is_not_there_is_a_network_error_without_secrets(incoming: Path):
+def test_a_server_that_is_not_there_is_a_network_error_without_secrets(incoming: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(download, "MOST_TRIES", 2)
     [file] = listing("http://me:secret@127.0.0.1:9/x.gguf?token=secret").files
     with pytest.raises(NetworkError) as error:
         UrlSource(hurried=True).fetch(file, incoming, lambda done: None)

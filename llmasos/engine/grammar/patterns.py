@@ -53,7 +53,7 @@ _GROUP = re.compile(r"\((\?:|\?P?<[A-Za-z_]\w*>)?(?!\?)")
 def pattern_node(pattern: str, least: int, most: float, rules: Rules) -> Node:
     """What stands between the quotes of a JSON string of `least` to `most` characters that matches the pattern."""
     if len(pattern) > _LENGTH_AT_MOST:
-        raise ValueError("a pattern that long")
+        raise ValueError(f"more than {_LENGTH_AT_MOST} characters")
     reader = _Reader(pattern, rules)
     node = reader.alternatives()
     if reader.rest:
@@ -150,7 +150,7 @@ class _Reader:
     def _group(self) -> Node:
         self._depth += 1
         if self._depth > _DEPTH_AT_MOST:
-            raise ValueError("groups nested that deep")
+            raise ValueError(f"groups nested more than {_DEPTH_AT_MOST} deep")
         node = self.alternatives()
         self._depth -= 1
         if not self._take(")"):
