@@ -13,7 +13,6 @@ from pathlib import Path
 from llmasos.errors import (
     AccessDeniedError,
     BadInputError,
-    BusyError,
     CorruptModelError,
     LlmasosError,
     ModelNotFoundError,
@@ -23,6 +22,7 @@ from llmasos.errors import (
 from llmasos.formats.gguf import GgufHeader, read_header
 from llmasos.progress import Monotone, Progress
 from llmasos.sources.source import Fetched, Listing, RemoteFile, Source
+from llmasos.store.blobs import digest_of
 from llmasos.store.catalogue import CatalogueSource, find_entry, near_names, read_catalogue
 from llmasos.store.manifests import Facts, Manifest, StoredFile
 from llmasos.store.references import (
@@ -251,7 +251,7 @@ def _bring_in(
 
 @contextlib.contextmanager
 def _alone_with(files: Sequence[RemoteFile], store: ModelStore) -> Iterator[None]:
-    """Lets two pulls of one file take turns, and no prune take it away, until it is stored.
+    """Lets two pulls of one file take turns, and nobody take it away, until it is stored.
 
     The locks are taken in the order of the keys, so that no two pulls wait for each other.
     """
@@ -287,7 +287,8 @@ def _fetch(source: Source, file: RemoteFile, store: ModelStore, total: Monotone)
     """One file, unless its blob is there."""
     if file.digest and store.blobs.has(file.digest, file.size):
         path = store.blobs.path(file.digest)
-        return Fetched(path, file.digest, path.stat().st_size, is_ours=False)
+        if file.size is not None or digest_of(path, total.part) == file.digest:
+            return Fetched(path, file.digest, path.stat().st_size, is_ours=False)
     return _checked(file, source.fetch(file, store.home.incoming, total.part))
 
 
@@ -361,7 +362,5 @@ def _commit(manifest: Manifest, fetched: Sequence[Fetched], store: ModelStore, p
             if got.is_ours:
                 store.blobs.adopt(got.path, got.digest)
             elif not store.blobs.has(got.digest, got.size):
-                if got.path == store.blobs.path(got.digest):
-                    raise BusyError(f"another llmasos removed a file of {manifest.name}", hint="run the same again")
                 progress.note(f"{got.path.name}: {store.blobs.link(got.path, got.digest)}")
         return store.add(manifest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +114,7 @@ def load_model(
     callback = lib.llama_progress_callback(lambda share, _: True if advance is None else advance(share))
     params.progress_callback = callback
     log.clear()
-    names = (ctypes.c_char_p * len(paths))(*(str(path).encode() for path in paths))
+    names = (ctypes.c_char_p * len(paths))(*map(os.fsencode, paths))
     handle = (
         lib.llama_model_load_from_splits(names, len(paths), params)
         if len(paths) > 1

@@ -32,7 +32,9 @@ class RemoteFile:
     @property
     def key(self) -> str:
         """The name under which what is there of the file stands in `incoming`: its digest, or its location's."""
-        return (self.digest or f"sha256:{hashlib.sha256(self.location.encode()).hexdigest()}").removeprefix("sha256:")
+        if self.digest:
+            return self.digest.removeprefix("sha256:")
+        return hashlib.sha256(self.location.encode(errors="surrogateescape")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

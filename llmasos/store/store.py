@@ -104,7 +104,7 @@ class ModelStore:
             _remove_empty_folders(path.parent, self.home.manifests)
             used = self._used_digests()
             gone = {file.digest for file in manifest.files} - used if manifest else set()
-            return sum(self.blobs.remove(digest) for digest in gone)
+            return sum(map(self._remove_blob, gone))
 
     def verify(self, manifest: Manifest, advance: Callable[[int], None] = lambda done: None) -> list[Damage]:
         """Reads every file of a model again; `advance` is told of bytes read in all."""
@@ -135,12 +135,12 @@ class ModelStore:
         """Deletes blobs that no model uses and downloads that nobody goes on with."""
         with self.changing():
             used = self._used_digests()
-            blobs = [digest for digest in self.blobs.all() if digest not in used]
+            blobs = [digest for digest in self.blobs.all() if digest not in used and not self._is_pulled(digest)]
             partials, torn = list(self._partial_files(older_than_seconds)), list(self._torn_files())
             freed = sum(map(bytes_held, [*map(self.blobs.path, blobs), *partials, *torn]))
             if not dry_run:
                 for digest in blobs:
-                    self.blobs.remove(digest)
+                    self._remove_blob(digest)
                 for path in partials:
                     self._remove_partial(path)
                 for path in torn:
@@ -182,7 +182,7 @@ class ModelStore:
         for path in sorted(self.home.incoming.rglob("*")):
             with contextlib.suppress(FileNotFoundError):  # a running one may have moved it away
                 is_old = time.time() - path.stat().st_mtime >= older_than_seconds
-                if path.is_file() and is_old and not self._is_locked(path):
+                if path.is_file() and is_old and not self._is_pulled(self._key(path)):
                     yield path
 
     def _torn_files(self) -> Iterator[Path]:
@@ -190,21 +190,28 @@ class ModelStore:
         yield from sorted(self.blobs.folder.glob(".sha256-*"))
         yield from sorted(self.home.manifests.glob("*/*/.*.json.*"))
 
-    def _is_locked(self, path: Path) -> bool:
-        """True if a running pull holds the lock of this partial file."""
+    def _is_pulled(self, key: str) -> bool:
+        """True if a running pull brings in, or counts on, the file of that key or digest."""
         try:
-            with self._partial_lock(path):
+            with self.lock(incoming_lock(key.removeprefix("sha256:")), wait_seconds=0):
                 return False
         except BusyError:
             return True
 
+    def _remove_blob(self, digest: str) -> int:
+        """Returns the bytes that this frees: none while a running pull counts on the blob."""
+        with contextlib.suppress(BusyError), self.lock(incoming_lock(digest.removeprefix("sha256:")), wait_seconds=0):
+            return self.blobs.remove(digest)
+        return 0
+
     def _remove_partial(self, path: Path) -> None:
-        with contextlib.suppress(BusyError), self._partial_lock(path):
+        with contextlib.suppress(BusyError), self.lock(incoming_lock(self._key(path)), wait_seconds=0):
             path.unlink(missing_ok=True)
             _remove_empty_folders(path.parent, self.home.incoming)
 
-    def _partial_lock(self, path: Path) -> contextlib.AbstractContextManager[None]:
-        return self.lock(incoming_lock(path.relative_to(self.home.incoming).parts[0]), wait_seconds=0)
+    def _key(self, path: Path) -> str:
+        """Of a file in `incoming`: what its name, or that of its folder, begins with."""
+        return path.relative_to(self.home.incoming).parts[0]
 
     def _manifest_path(self, name: Name) -> Path:
         return self.home.manifests / (name.namespace or NO_NAMESPACE) / name.name / f"{name.tag}.json"

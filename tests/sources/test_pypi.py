@@ -225,7 +225,7 @@ def test_a_damaged_wheel_is_told_and_not_kept(tmp_path: Path, incoming: Path, pa
     assert list(incoming.iterdir()) == []
 
 
-@settings(deadline=None, max_examples=20000)
+@settings(deadline=None, max_examples=100)
 @given(data=st.data())
 def test_any_damage_to_a_wheel_is_bad_input_or_none(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject):
     folder = tmp_path_factory.mktemp("damaged")
