@@ -51,28 +51,28 @@ _llmasos_grammar() {
         '*--stop=[End the answer before this text. Again for more]:stop: ' \
         '*--ignore-eos[Go on after the model'\''s own end of the answer]' \
         '*--no-ignore-eos[Go on after the model'\''s own end of the answer]' \
-        '*--on-overflow=[If the context is too short\: refuse, cut the prompt'\''s beginning, forget the oldest, or summarize. \[default\: error\]]:on-overflow:(error truncate shift summarize)' \
-        '*--temperature=[Randomness; 0 always takes the likeliest token. \[default\: 0.8\]]:temperature: ' \
-        '*--top-k=[Choose among the K likeliest tokens; 0 for all. \[default\: 40\]]:top-k: ' \
-        '*--top-p=[Choose among the likeliest tokens that together have this probability. \[default\: 0.95\]]:top-p: ' \
-        '*--min-p=[Leave out tokens less likely than this share of the likeliest. \[default\: 0.05\]]:min-p: ' \
+        '*--on-overflow=[If the context is too short\: refuse, cut the prompt'\''s beginning, forget the oldest, or summarize. (default error)]:on-overflow:(error truncate shift summarize)' \
+        '*--temperature=[Randomness; 0 always takes the likeliest token. (default 0.8)]:temperature: ' \
+        '*--top-k=[Choose among the K likeliest tokens; 0 for all. (default 40)]:top-k: ' \
+        '*--top-p=[Choose among the likeliest tokens that together have this probability. (default 0.95)]:top-p: ' \
+        '*--min-p=[Leave out tokens less likely than this share of the likeliest. (default 0.05)]:min-p: ' \
         '*--seed=[Start of the random numbers; the same seed gives the same choices]:seed: ' \
-        '*--typical-p=[Locally typical sampling; 1 is off. \[default\: 1.0\]]:typical-p: ' \
-        '*--top-n-sigma=[Keep tokens within N standard deviations of the best; -1 is off. \[default\: -1.0\]]:top-n-sigma: ' \
-        '*--repeat-penalty=[Make tokens that stand in the last ones less likely; 1 is off. \[default\: 1.0\]]:repeat-penalty: ' \
-        '*--repeat-last-n=[How many last tokens the penalties look at; -1 for all. \[default\: 64\]]:repeat-last-n: ' \
-        '*--presence-penalty=[Taken off a token that has occurred]:presence-penalty: ' \
-        '*--frequency-penalty=[Taken off for each time a token has occurred]:frequency-penalty: ' \
-        '*--dry-multiplier=[DRY\: strength against repeated runs of tokens; 0 is off]:dry-multiplier: ' \
-        '*--dry-base=[DRY\: how fast the penalty grows with a run'\''s length. \[default\: 1.75\]]:dry-base: ' \
-        '*--dry-allowed-length=[DRY\: runs up to this long are free. \[default\: 2\]]:dry-allowed-length: ' \
-        '*--dry-penalty-last-n=[DRY\: how many last tokens it looks at; -1 for all. \[default\: -1\]]:dry-penalty-last-n: ' \
-        '*--dry-sequence-breakers=[DRY\: strings that end a run. \[default\: ('\''\\n'\'', '\''\:'\'', '\''"'\'', '\''*'\'')\]]:dry-sequence-breakers: ' \
-        '*--xtc-probability=[XTC\: how often the likeliest tokens are left out; 0 is off]:xtc-probability: ' \
-        '*--xtc-threshold=[XTC\: what counts as likely. \[default\: 0.1\]]:xtc-threshold: ' \
-        '*--mirostat=[Mirostat\: 0 is off, 1 or 2 its version; replaces top-k, top-p and their like]:mirostat: ' \
-        '*--mirostat-tau=[Mirostat\: the surprise to aim at. \[default\: 5.0\]]:mirostat-tau: ' \
-        '*--mirostat-eta=[Mirostat\: how fast it adapts. \[default\: 0.1\]]:mirostat-eta: ' \
+        '*--typical-p=[Locally typical sampling; 1 is off. (default 1)]:typical-p: ' \
+        '*--top-n-sigma=[Keep tokens within N standard deviations of the best; -1 is off. (default -1)]:top-n-sigma: ' \
+        '*--repeat-penalty=[Make tokens that stand in the last ones less likely; 1 is off. (default 1)]:repeat-penalty: ' \
+        '*--repeat-last-n=[How many last tokens the penalties look at; -1 for all. (default 64)]:repeat-last-n: ' \
+        '*--presence-penalty=[Taken off a token that has occurred. (default 0)]:presence-penalty: ' \
+        '*--frequency-penalty=[Taken off for each time a token has occurred. (default 0)]:frequency-penalty: ' \
+        '*--dry-multiplier=[DRY\: strength against repeated runs of tokens; 0 is off. (default 0)]:dry-multiplier: ' \
+        '*--dry-base=[DRY\: how fast the penalty grows with a run'\''s length. (default 1.75)]:dry-base: ' \
+        '*--dry-allowed-length=[DRY\: runs up to this long are free. (default 2)]:dry-allowed-length: ' \
+        '*--dry-penalty-last-n=[DRY\: how many last tokens it looks at; -1 for all. (default -1)]:dry-penalty-last-n: ' \
+        '*--dry-sequence-breakers=[DRY\: strings that end a run. (default ('\''\\n'\'', '\''\:'\'', '\''"'\'', '\''*'\''))]:dry-sequence-breakers: ' \
+        '*--xtc-probability=[XTC\: how often the likeliest tokens are left out; 0 is off. (default 0)]:xtc-probability: ' \
+        '*--xtc-threshold=[XTC\: what counts as likely. (default 0.1)]:xtc-threshold: ' \
+        '*--mirostat=[Mirostat\: 0 is off, 1 or 2 its version; replaces top-k, top-p and their like. (default 0)]:mirostat: ' \
+        '*--mirostat-tau=[Mirostat\: the surprise to aim at. (default 5)]:mirostat-tau: ' \
+        '*--mirostat-eta=[Mirostat\: how fast it adapts. (default 0.1)]:mirostat-eta: ' \
         '*--logit-bias=[TOKEN=BIAS\: add to a token'\''s logit, `-inf` forbids it. Again for more]:logit-bias: ' \
         '*--grammar=[GBNF grammar that the answer must keep to, as text]:grammar: ' \
         '*--context-length=[Tokens that prompt and answer may have together]:context-length: ' \
@@ -81,9 +81,9 @@ _llmasos_grammar() {
         '*--kv-type=[How the context'\''s keys and values are stored]:kv-type:(f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0)' \
         '*--flash-attention[Compute attention in the memory-saving way]' \
         '*--no-flash-attention[Compute attention in the memory-saving way]' \
-        '*--batch-size=[Tokens of the prompt that are read at once. \[default\: 512\]]:batch-size: ' \
-        '*--mmap[Map the file into memory instead of reading it. \[default\: on\]]' \
-        '*--no-mmap[Map the file into memory instead of reading it. \[default\: on\]]' \
+        '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size: ' \
+        '*--mmap[Map the file into memory instead of reading it. (default on)]' \
+        '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--mlock[Keep the model in memory, never swapped out]' \
         '*--no-mlock[Keep the model in memory, never swapped out]' \
         '*--help[Show how it is called]' \

@@ -9,68 +9,105 @@ from llmasos.engine.devices import list_devices
 from llmasos.engine.engine import Engine
 from llmasos.engine.model import ModelOptions, load_model
 from llmasos.engine.options import LoadOptions
-from llmasos.engine.trial import require_trial
+from llmasos.engine.trial import is_tried, require_trial
 from llmasos.errors import BadInputError
 from llmasos.formats.gguf import GgufHeader, read_header
 from llmasos.hardware.machine import read_machine
-from llmasos.hardware.plan import Plan, Wishes, plan_offload
+from llmasos.hardware.plan import Wishes, plan_context, plan_offload
 from llmasos.hardware.shape import read_shape
 from llmasos.locate import Located
 from llmasos.paths import find_home
+from llmasos.progress import Progress
+
+LARGE_FILE_BYTES = 500_000_000  # reading it once more takes long enough to say why
 
 
 class Loaded:
-    """A model in memory and the plan by which it got there; `start` gives the engine once the prompt is known."""
+    """A model in memory and the plan by which it got there; `start` gives an engine once the prompt is known.
 
-    def __init__(self, located: Located, options: LoadOptions, *, answer_tokens: int, prompt_bytes: int) -> None:
+    `suggested_context` is a length to have if memory allows. `with` frees the model; every engine has to be closed
+    before.
+    """
+
+    def __init__(
+        self,
+        located: Located,
+        options: LoadOptions,
+        *,
+        answer_tokens: int,
+        prompt_bytes: int,
+        suggested_context: int = 0,
+        progress: Progress | None = None,
+    ) -> None:
         headers = [read_header(path) for path in located.paths]
-        _refuse_what_is_no_model(headers, located)
+        _refuse_what_writes_no_text(headers, located)
         self.located = located
         self.options = options
+        self.answer_tokens = answer_tokens
+        self.suggested_context = suggested_context
         self.shape = read_shape(headers)
         self.machine = read_machine(list_devices())
-        self.answer_tokens = answer_tokens
-        self.plan = self._plan(prompt_bytes // 3 + answer_tokens)
+        self.plan = plan_offload(self.shape, self.machine, self._wishes(prompt_bytes // 3 + answer_tokens))
         if located.manifest is None:
-            self._try_first()
-        self.model = load_model(located.paths, ModelOptions(self.plan.gpu_layers, options.mmap, options.mlock))
+            _try_first(located, progress or Progress())
+        model_options = ModelOptions(self.plan.gpu_layers, options.mmap, options.mlock, self.plan.tensor_split)
+        self.model = load_model(located.paths, model_options)
+        if self.model.needs_encoder:
+            self.model.close()
+            raise BadInputError(f"{located.paths[0].name} is a model with an encoder, which llmasos can't run")
 
     def start(self, prompt_tokens: int) -> Engine:
         """An engine whose context has room for that prompt and an answer, as far as the model and the memory allow."""
-        self.plan = self._plan(prompt_tokens + self.answer_tokens, self.plan.gpu_layers)
-        context = ContextOptions(
+        wishes = self._wishes(prompt_tokens + self.answer_tokens)
+        self.plan = plan_context(self.plan, self.shape, self.machine, wishes)
+        options = ContextOptions(
             self.plan.context_length,
             self.plan.threads,
             self.options.batch_size,
             self.plan.kv_type,
             self.options.flash_attention,
         )
-        return Engine(self.model, Context(self.model, context))
+        return Engine(self.model, Context(self.model, options))
 
-    def _plan(self, wanted_tokens: int, gpu_layers: int | None = None) -> Plan:
-        wishes = Wishes(
+    def close(self) -> None:
+        self.model.close()
+
+    def __enter__(self) -> Loaded:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _wishes(self, wanted_tokens: int) -> Wishes:
+        return Wishes(
             context_length=self.options.context_length,
-            gpu_layers=self.options.gpu_layers if gpu_layers is None else gpu_layers,
+            gpu_layers=self.options.gpu_layers,
             kv_type=self.options.kv_type,
             threads=self.options.threads,
             batch_size=self.options.batch_size,
-            wanted_tokens=wanted_tokens,
+            flash_attention=self.options.flash_attention,
+            wanted_tokens=max(wanted_tokens, self.suggested_context),
         )
-        return plan_offload(self.shape, self.machine, wishes)
-
-    def _try_first(self) -> None:
-        require_trial(self.located.paths, find_home().trials)
 
 
-def _refuse_what_is_no_model(headers: Sequence[GgufHeader], located: Located) -> None:
-    """Some GGUF files are adapters, projectors or vocabularies: llama.cpp would crash over them, or say little."""
-    first = headers[0]
+def _try_first(located: Located, progress: Progress) -> None:
+    """A file that no pull has looked at yet."""
+    verdicts = find_home().trials
+    size = sum(path.stat().st_size for path in located.paths)
+    if size > LARGE_FILE_BYTES and not is_tried(located.paths, verdicts):
+        progress.note(f"trying {located.paths[0].name} first, since nobody vouches for it")
+    require_trial(located.paths, verdicts)
+
+
+def _refuse_what_writes_no_text(headers: Sequence[GgufHeader], located: Located) -> None:
+    """GGUF files that are adapters, projectors, vocabularies or embedding models."""
+    first, name = headers[0], located.paths[0].name
     kind = first.metadata.get("general.type", "model")
-    if kind != "model" or not any(header.tensors for header in headers):
-        raise BadInputError(
-            f"{located.paths[0].name} is not a model to run but {kind if kind != 'model' else 'a file without weights'}"
-        )
+    if kind != "model":
+        raise BadInputError(f"{name} is not a model to run: it says that it is `{kind}`")
+    if not any(header.tensors for header in headers):
+        raise BadInputError(f"{name} is not a model to run: it has no weights")
+    if first.metadata.get(f"{first.architecture}.attention.causal") is False:
+        raise BadInputError(f"{name} is an embedding model: it turns text into numbers and writes none")
     if first.shard_count != len(located.paths):
-        raise BadInputError(
-            f"{located.paths[0].name} is one of {first.shard_count} parts and {len(located.paths)} are here"
-        )
+        raise BadInputError(f"{name} is one of {first.shard_count} parts and {len(located.paths)} are here")

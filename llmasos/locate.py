@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from llmasos.errors import BadInputError, ModelNotFoundError
 from llmasos.progress import Progress
 from llmasos.pull import pull
 from llmasos.sources.local import find_gguf_files
 from llmasos.store.manifests import Manifest
-from llmasos.store.references import is_name, looks_like_path, parse_name
+from llmasos.store.references import is_name, looks_like_path, parse_name, parse_reference
 from llmasos.store.store import ModelStore
 
 
@@ -23,9 +20,9 @@ class Located:
 
     paths: tuple[Path, ...]
     manifest: Manifest | None
-    template: str | None = None
+    template: str | None = None  # in the source's own language, which need not be Jinja
     system: str | None = None
-    parameters: Mapping[str, Any] | None = None
+    parameters: str | None = None
 
 
 def locate(
@@ -36,8 +33,8 @@ def locate(
     Raises what `pull` raises, and BadInputError for a stored checkpoint, which has no GGUF yet.
     """
     store = store or ModelStore()
-    if looks_like_path(text) or (Path(text).exists() and not _is_stored(text, store)):
-        return _locate_path(Path(text).expanduser())
+    if looks_like_path(text):
+        return _locate_path(Path(parse_reference(text).target))
     manifest = store.find(parse_name(text)) if is_name(text) else None
     if manifest is None:
         manifest = pull(text, store=store, progress=progress, offline=offline)
@@ -46,11 +43,9 @@ def locate(
             f"{manifest.name} is a checkpoint ({manifest.facts.quantization}); running needs a GGUF file",
             hint="look for a GGUF of it: a repository whose name ends in -GGUF, as org/name-GGUF:Q4_K_M",
         )
+    if manifest.of_role("adapter"):
+        raise BadInputError(f"{manifest.name} comes with an adapter (LoRA), and llmasos can't run those yet")
     return _locate_stored(manifest, store)
-
-
-def _is_stored(text: str, store: ModelStore) -> bool:
-    return is_name(text) and store.find(parse_name(text)) is not None
 
 
 def _locate_path(path: Path) -> Located:
@@ -63,10 +58,10 @@ def _locate_path(path: Path) -> Located:
 
 
 def _locate_stored(manifest: Manifest, store: ModelStore) -> Located:
-    parameters = store.text(manifest, "parameters")
     return Located(
         paths=tuple(store.paths(manifest)),
         manifest=manifest,
+        template=store.text(manifest, "template"),
         system=store.text(manifest, "system"),
-        parameters=json.loads(parameters) if parameters else None,
+        parameters=store.text(manifest, "parameters"),
     )

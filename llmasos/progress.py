@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 
 class Progress:
     """Receives reports and shows nothing; the command line derives ones that draw."""
@@ -14,6 +17,15 @@ class Progress:
 
     def finish(self) -> None:
         """The work begun last is over, well or badly."""
+
+    @contextlib.contextmanager
+    def work(self, label: str, total: int | None) -> Iterator[None]:
+        """`start` and, however the block is left, `finish`: what draws has to put the terminal in order again."""
+        self.start(label, total)
+        try:
+            yield
+        finally:
+            self.finish()
 
     def note(self, text: str) -> None:
         """One line that a person should see."""

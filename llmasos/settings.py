@@ -6,11 +6,14 @@ instance from mappings, lowest layer first. Other programs' names are translated
 
 from __future__ import annotations
 
+import difflib
+import json
+import math
 import os
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +30,7 @@ Options = TypeVar("Options")
 TYPE_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+OTHER_KEYS = ("offline",)  # of config.toml, beside the options
 
 FOREIGN_NAMES = {
     "max_new_tokens": "max_tokens",
@@ -44,6 +48,24 @@ FOREIGN_NAMES = {
     "typical": "typical_p",
     "cache_type_k": "kv_type",
 }
+
+# Numbers that say something else in Ollama and llama.cpp than in ours; None: as if nothing were said.
+FOREIGN_NUMBERS: Mapping[str, Mapping[float, int | None]] = {
+    "max_tokens": {0: None, -1: None, -2: None},
+    "context_length": {0: None, -1: None},
+    "gpu_layers": {-1: None, -2: None},
+    "threads": {0: None, -1: None},
+    "seed": {-1: None},
+    "top_k": {-1: 0},
+}
+
+
+class Layer(dict[str, Any]):
+    """The values of one place, and how that place spells their names: `LLMASOS_TOP_K`, `config.toml: top_k`."""
+
+    def __init__(self, values: Mapping[str, Any], spell: Callable[[str], str]) -> None:
+        super().__init__(values)
+        self.spell = spell
 
 
 def canonical_name(name: str) -> str:
@@ -69,50 +91,103 @@ def option(
 def layered(options: type[Options], *layers: Mapping[str, Any]) -> Options:
     """An instance from the given layers, later ones winning; None means unset. Unknown keys are ignored.
 
-    Raises UsageError for a value of another type, or outside its limits.
+    Raises UsageError, in the words of the layer, for a value of another type, or outside its limits.
     """
     known = {each.name: each for each in fields(options)}  # type: ignore[arg-type]  # any dataclass
     values: dict[str, Any] = {}
     for layer in layers:
+        spell = layer.spell if isinstance(layer, Layer) else canonical_name
         for name, value in layer.items():
             if (ours := canonical_name(name)) in known and value is not None:
-                values[ours] = checked(known[ours], typed(options, known[ours], value))
+                values[ours] = accepted(options, known[ours], value, spell(name))
     return options(**values)
 
 
-def configured(options: type[Any]) -> list[dict[str, Any]]:
+def own_parameters(text: str, *options: type[Any]) -> tuple[dict[str, Any], list[str]]:
+    """The parameters that a model brings, by our names, and a line for each that is left out.
+
+    `text` is JSON as Ollama stores it. Nobody vouches for it, so nothing in it stops a run: what our options can't
+    take is left out, and what they don't know is passed over.
+    """
+    try:
+        stored = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return {}, [f"the model's own parameters can't be read: {error}"]
+    if not isinstance(stored, dict):
+        return {}, ["the model's own parameters can't be read: they are no JSON object"]
+    known = {each.name: (kind, each) for kind in options for each in fields(kind)}
+    values: dict[str, Any] = {}
+    notes = []
+    for name, found in stored.items():
+        ours = canonical_name(name)
+        value = _without_foreign_meaning(ours, found)
+        if ours in known and value is not None:
+            try:
+                values[ours] = accepted(*known[ours], value, f"the model's own {name}")
+            except UsageError as error:
+                notes.append(f"{error.message}; it is left out")
+    return values, notes
+
+
+def _without_foreign_meaning(ours: str, value: Any) -> Any:
+    return FOREIGN_NUMBERS.get(ours, {}).get(value, value) if type(value) in (int, float) else value
+
+
+def configured(options: type[Any]) -> list[Layer]:
     """The layers between a model's own settings and the flags: config.toml and the environment."""
     return [read_config(), read_environment(options)]
 
 
-def read_config() -> dict[str, Any]:
+def read_config() -> Layer:
     """The keys of config.toml; empty if there is none."""
-    return read_toml(path) if (path := find_home().config).exists() else {}
+    path = find_home().config
+    return Layer(read_toml(path) if path.exists() else {}, lambda name: f"{path.name}: {name}")
+
+
+def unknown_keys(config: Mapping[str, Any], *options: type[Any]) -> list[str]:
+    """A line for each key of config.toml that nothing reads, with the settings that are spelled nearly so."""
+    known = [*(each.name for kind in options for each in fields(kind)), *OTHER_KEYS]
+    unknown = [key for key in config if canonical_name(key) not in known]
+    return [f"config.toml: `{key}` is no setting{_did_you_mean(key, known)}" for key in unknown]
+
+
+def _did_you_mean(key: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(key.lower().replace("-", "_"), known, n=2, cutoff=0.7)
+    return f"; did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else ""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # a plain ValueError: a number of thousands of digits
         raise BadInputError(f"can't read {path}: {error}") from error
     return values
 
 
-def read_environment(options: type[Any]) -> dict[str, Any]:
+def read_environment(options: type[Any]) -> Layer:
     """Values of `LLMASOS_TEMPERATURE` and its like, parsed by the type of the field."""
     found = {}
     for each in fields(options):
-        if text := os.environ.get(f"LLMASOS_{each.name.upper()}"):
+        if text := os.environ.get(_variable(each.name)):
             found[each.name] = parse_value(options, each, text)
-    return found
+    return Layer(found, _variable)
+
+
+def _variable(name: str) -> str:
+    return f"LLMASOS_{name.upper()}"
 
 
 def is_offline() -> bool:
-    """True if the environment or config.toml forbids the network."""
+    """True if the environment or config.toml forbids the network. In doubt it is forbidden: only a plain no allows."""
     for name in ("LLMASOS_OFFLINE", "HF_HUB_OFFLINE"):
         if text := os.environ.get(name):
-            return text.lower() in YES
-    return bool(read_config().get("offline", False))
+            return not _says_no(text)
+    value = read_config().get("offline", False)
+    return not _says_no(value) if isinstance(value, str) else bool(value)
+
+
+def _says_no(text: str) -> bool:
+    return text.strip().lower() in ("", *NO)
 
 
 def value_type(options: type[Any], each: Field[Any]) -> Any:
@@ -133,10 +208,15 @@ def parse_value(options: type[Any], each: Field[Any], text: str) -> Any:
             return tuple(text.split(","))
         return kind(text)
     except ValueError as error:
-        raise UsageError(f"`{text}` is no value for {each.name}; it takes {TYPE_WORDS[kind]}") from error
+        raise UsageError(f"{_variable(each.name)} can't be `{text}`; it takes {TYPE_WORDS[kind]}") from error
 
 
-def typed(options: type[Any], each: Field[Any], value: Any) -> Any:
+def accepted(options: type[Any], each: Field[Any], value: Any, called: str) -> Any:
+    """The value as the field takes it. Raises UsageError, with the name it is `called` by, if the field can't."""
+    return checked(each, typed(options, each, value, called), called)
+
+
+def typed(options: type[Any], each: Field[Any], value: Any, called: str) -> Any:
     """The value of a config key, a request's field or a flag as the field's type, if it is one without guessing."""
     kind = value_type(options, each)
     found: Any = None
@@ -149,22 +229,22 @@ def typed(options: type[Any], each: Field[Any], value: Any) -> Any:
     elif kind is int and type(value) is float and value.is_integer():
         found = int(value)
     if found is None:
-        raise UsageError(f"{each.name} can't be {value!r}; it takes {TYPE_WORDS.get(kind, 'a list of texts')}")
+        raise UsageError(f"{called} can't be {value!r}; it takes {TYPE_WORDS.get(kind, 'a list of texts')}")
     return found
 
 
-def checked(each: Field[Any], value: Any) -> Any:
+def checked(each: Field[Any], value: Any, called: str) -> Any:
     """The value, if it keeps to the limits of its field."""
     low, high, choices = (each.metadata.get(key) for key in ("min", "max", "choices"))
     if choices and value not in choices:
-        raise UsageError(f"{each.name} is one of {', '.join(choices)}, not `{value}`")
+        raise UsageError(f"{called} is one of {', '.join(choices)}, not `{value}`")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{called} is {'not a number' if math.isnan(value) else 'infinite'}")
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if value != value:
-            raise UsageError(f"{each.name} is not a number")
         if low is not None and value < low:
-            raise UsageError(f"{each.name} is at least {low}, not {value}")
+            raise UsageError(f"{called} is at least {low}, not {value}")
         if high is not None and value > high:
-            raise UsageError(f"{each.name} is at most {high}, not {value}")
+            raise UsageError(f"{called} is at most {high}, not {value}")
     return value
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from pathlib import Path
+
+INTERRUPTED = 130
 
 
 def main() -> None:
     """The console script."""
     arguments = sys.argv[1:]
+    _open_closed_streams()
     if arguments == ["--version"]:
         from llmasos import __version__
 
@@ -19,14 +24,21 @@ def main() -> None:
 
         complete(arguments[1:])
         return
-    _run(arguments)
-
-
-def _run(arguments: list[str]) -> None:
-    from llmasos_cli.app import run_app
-
     _end_on_signals()
-    sys.exit(run_app(arguments))
+    try:
+        from llmasos_cli.app import run_app
+
+        code = run_app(arguments)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """A cron line or a service may start us with a standard stream closed: then it is empty, or goes nowhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _end_on_signals() -> None:
@@ -38,8 +50,9 @@ def _end_on_signals() -> None:
             sys.exit(128 + number)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # whoever started us with a signal ignored meant it
+            signal.signal(number, stop)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@ Only the module of the command that was typed is imported.
 from __future__ import annotations
 
 import importlib
-import sys
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from llmasos.errors import LlmasosError
+from llmasos.errors import DiskFullError, LlmasosError
+from llmasos.files import DISK_FULL
 from llmasos_cli.output import ReaderLeftError, note
 
 MODELS, USE = "Models", "Use"
@@ -28,6 +28,7 @@ COMMANDS = {
     "prune": MODELS,
 }
 INTERRUPTED = 130
+HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 ClickError: type[Any] = typer.BadParameter.__mro__[2]  # the base of what Typer raises for a wrong call
 
 
@@ -44,7 +45,7 @@ class LazyGroup(TyperGroup):
 def load_command(name: str) -> Any:
     """The command of that name, ready to be called."""
     function = getattr(importlib.import_module(f"llmasos_cli.commands.{name}_command"), f"{name}_command")
-    single = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    single = typer.Typer(add_completion=False, rich_markup_mode="rich", context_settings=HELP_NAMES)
     single.command(name, rich_help_panel=COMMANDS[name], no_args_is_help=False)(function)
     command = typer.main.get_command(single)
     command.name = name
@@ -65,23 +66,49 @@ def root() -> None:
 
 
 def run_app(arguments: list[str]) -> int:
-    """Runs one command line; returns its exit code. Nothing but an error of our own making ends in a traceback."""
+    """Runs one command line; returns its exit code. Without `--debug` no error ends in a traceback."""
+    words = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    is_debugged = "--debug" in words
+    if is_debugged:
+        arguments = [word for word in words if word != "--debug"] + arguments[len(words) :]
     try:
-        result = typer.main.get_command(app).main(args=arguments, prog_name="llmasos", standalone_mode=False)
-        return result if isinstance(result, int) else 0
-    except LlmasosError as error:
-        return _tell(error, arguments)
+        return _run(arguments or ["--help"])
     except ClickError as error:
         return _tell_wrong_call(error)
     except ReaderLeftError:
         return 0
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
+    except Exception as error:
+        if is_debugged:
+            raise
+        return _tell(_explained(error))
 
 
-def _tell(error: LlmasosError, arguments: list[str]) -> int:
-    if "--debug" in arguments:
-        raise error
+def _run(arguments: list[str]) -> int:
+    try:
+        result = typer.main.get_command(app).main(args=arguments, prog_name="llmasos", standalone_mode=False)
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):  # the reader of a help text has left
+            return 0
+        raise
+    return result if isinstance(result, int) else 0
+
+
+def _explained(error: Exception) -> LlmasosError:
+    """Any error as one for people: what the system refuses by file and reason, a fault of ours as what it is."""
+    if isinstance(error, LlmasosError):
+        return error
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        if error.errno in DISK_FULL:
+            return DiskFullError(f"{place}{error.strerror}", hint="free some room and run the same again")
+        return LlmasosError(f"{place}{error.strerror or error}", hint="check the path and who may read and write there")
+    fault = f"a fault in llmasos: {type(error).__name__}: {error}"
+    return LlmasosError(fault, hint="the same with --debug shows where; please report it")
+
+
+def _tell(error: LlmasosError) -> int:
     note(f"error: {error.message}")
     if error.hint:
         note(f"hint: {error.hint}")
@@ -93,7 +120,3 @@ def _tell_wrong_call(error: Any) -> int:
     path = error.ctx.command_path if getattr(error, "ctx", None) else "llmasos"
     note(f"hint: `{path} --help` shows how it is called")
     return int(error.exit_code)
-
-
-def main() -> None:
-    sys.exit(run_app(sys.argv[1:]))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import Field, fields
 from typing import Annotated, Any
 
@@ -19,8 +19,7 @@ ModelArgument = Annotated[
     str, typer.Argument(help="A short name, a reference such as org/name:Q4_K_M, or a .gguf file.", metavar="MODEL")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-OfflineOption = Annotated[bool, typer.Option("--offline", help="Never use the network.", envvar="LLMASOS_OFFLINE")]
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", hidden=True)]
+OfflineOption = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
 Command = Callable[..., None]
 
 
@@ -43,10 +42,6 @@ def takes(options: type[Any], parameter: str, panel: str) -> Callable[[Command],
     return decorate
 
 
-def command_parameters(command: Command) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(command).parameters
-
-
 def _flag(options: type[Any], each: Field[Any], panel: str) -> inspect.Parameter:
     kind = value_type(options, each)
     if typing.get_origin(kind) is tuple:
@@ -66,10 +61,10 @@ def _flag(options: type[Any], each: Field[Any], panel: str) -> inspect.Parameter
 
 def _help(each: Field[Any]) -> str:
     default = default_of(each)
-    if default in (None, (), False):
+    if default is None or default is False or default == ():
         return str(each.metadata["help"])
-    text = "on" if default is True else repr(default) if isinstance(default, tuple) else default
-    return f"{each.metadata['help']} [default: {text}]"
+    text = "on" if default is True else f"{default:g}" if isinstance(default, float) else default
+    return f"{each.metadata['help']} (default {text})"  # Rich would take brackets for markup
 
 
 def _metavar(each: Field[Any], kind: Any) -> str:

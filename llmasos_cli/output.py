@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +15,8 @@ from llmasos.progress import Progress
 from llmasos.units import format_bytes, format_seconds
 
 SECONDS_BETWEEN_LINES = 10.0
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # C0 but tab and newline, and C1
+UNSAFE_IN_JSON = re.compile(r"[\x7f-\x9f\ud800-\udfff]")  # what json.dumps leaves: controls, and what is no UTF-8
 
 
 class ReaderLeftError(Exception):
@@ -34,8 +38,24 @@ def write_line(text: str = "") -> None:
     write(f"{text}\n")
 
 
+def write_text(text: str) -> None:
+    """A text that a model brings, and a newline: as it is into a pipe or a file, without its controls on a terminal."""
+    write_line(visible(text) if sys.stdout.isatty() else text)
+
+
 def write_json(value: Any) -> None:
-    write_line(json.dumps(value, ensure_ascii=False))
+    text = json.dumps(value, ensure_ascii=False)
+    write_line(UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+
+
+def visible(text: str) -> str:
+    """The text with controls in a form that only shows them: strangers' words are not to steer a terminal."""
+    return CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def visible_line(text: str) -> str:
+    """The same for one line, in which a newline or a tab could pretend to be another row or column."""
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def write_table(rows: Sequence[Mapping[str, str]]) -> None:
@@ -43,15 +63,17 @@ def write_table(rows: Sequence[Mapping[str, str]]) -> None:
     if not rows:
         return
     names = list(rows[0])
-    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in names}
-    for cells in ({name: name.upper() for name in names}, *rows):
+    shown = [{name: visible_line(row[name]) for name in names} for row in rows]
+    widths = {name: max(len(name), *(len(row[name]) for row in shown)) for name in names}
+    for cells in ({name: name.upper() for name in names}, *shown):
         write_line("  ".join(cells[name].ljust(widths[name]) for name in names).rstrip())
 
 
 def note(text: str) -> None:
-    """A line for people that is no data."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    """A line for people that is no data. That nobody is there to read it stops nothing."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{visible(text)}\n")
+        sys.stderr.flush()
 
 
 def make_progress() -> Progress:
@@ -105,14 +127,14 @@ class TerminalProgress(Progress):
         )
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
         )
         self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._bar.add_task(label, total=total)
+        self._task = self._bar.add_task(visible_line(label), total=total)
         self._bar.start()
 
     def update(self, done: int) -> None:
@@ -126,6 +148,6 @@ class TerminalProgress(Progress):
 
     def note(self, text: str) -> None:
         if self._bar:
-            self._bar.console.print(text, markup=False, highlight=False)
+            self._bar.console.print(visible(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
         else:
             note(text)

@@ -16,9 +16,9 @@ LONGEST_FILE = 400
 
 # A part imports only itself and what stands before it. Parts that are still to come have their place already.
 PARTS = [
-    "errors", "units", "paths", "settings", "progress", "formats", "native", "store", "sources", "hardware", "engine",
-    "quantization", "conversion", "pull", "locate", "load", "runner", "chat", "batch", "evaluation", "quality",
-    "explanation", "distillation", "distributed", "client", "api", "server", "llmasos_cli",
+    "errors", "units", "paths", "files", "settings", "progress", "formats", "native", "store", "sources", "hardware",
+    "engine", "quantization", "conversion", "pull", "locate", "load", "runner", "chat", "batch", "evaluation",
+    "quality", "explanation", "distillation", "distributed", "client", "api", "server", "llmasos_cli",
 ]  # fmt: skip
 
 DOORS = {

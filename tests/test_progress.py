@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,3 +66,19 @@ def test_progress_that_nobody_shows_takes_every_report():
     progress.update(1)
     progress.note("a line")
     progress.finish()
+
+
+def test_work_is_finished_however_it_ends():
+    class Ends(Progress):
+        told: tuple[str, ...] = ()
+
+        def start(self, label: str, total: int | None) -> None:
+            self.told += (f"{label} of {total}",)
+
+        def finish(self) -> None:
+            self.told += ("finished",)
+
+    progress = Ends()
+    with pytest.raises(KeyboardInterrupt), progress.work("verifying x", 7):
+        raise KeyboardInterrupt
+    assert progress.told == ("verifying x of 7", "finished")

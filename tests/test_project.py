@@ -22,7 +22,7 @@ def test_the_wheel_that_is_built_is_the_version_that_is_required():
     version = re.search(r"^VERSION=(\S+)$", build, re.MULTILINE)
     assert version is not None
     assert f"llama-cpp-python=={version[1]}" in (PROJECT / "pyproject.toml").read_text()
-    assert f'ENGINE = "{version[1]}"' in (PROJECT / "llmasos/hardware/machine.py").read_text()
+    assert f'VERSION = "{version[1]}"' in (PROJECT / "llmasos/engine/build.py").read_text()
 
 
 def test_completions_are_those_of_the_command_line():

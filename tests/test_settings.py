@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import fields
 from pathlib import Path
@@ -11,12 +12,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmasos.engine.options import AnswerOptions, LoadOptions, SamplingOptions
+from llmasos.engine.options import ALL_OPTIONS, AnswerOptions, LoadOptions, SamplingOptions
 from llmasos.errors import BadInputError, UsageError
-from llmasos.settings import FOREIGN_NAMES, configured, is_offline, layered, read_config, read_environment
+from llmasos.settings import (
+    FOREIGN_NAMES,
+    configured,
+    is_offline,
+    layered,
+    own_parameters,
+    read_config,
+    read_environment,
+    unknown_keys,
+    value_type,
+)
 
 unhurried = settings(deadline=None)
-ALL_OPTIONS = (SamplingOptions, AnswerOptions, LoadOptions)
 
 
 def write_config(home: Path, text: str) -> None:
@@ -65,6 +75,12 @@ def test_every_foreign_name_is_that_of_an_option(foreign: str, ours: str):
         (SamplingOptions, {"temperature": -1}, "temperature is at least 0, not -1.0"),
         (SamplingOptions, {"top_p": 1.5}, "top_p is at most 1, not 1.5"),
         (SamplingOptions, {"temperature": math.nan}, "temperature is not a number"),
+        (SamplingOptions, {"mirostat_tau": math.inf}, "mirostat_tau is infinite"),
+        (SamplingOptions, {"top_n_sigma": -math.inf}, "top_n_sigma is infinite"),
+        (SamplingOptions, {"top_k": 2**32 + 1}, "top_k is at most 2147483647, not 4294967297"),
+        (SamplingOptions, {"repeat_last_n": 2_000_000_000}, "repeat_last_n is at most 1048576, not 2000000000"),
+        (LoadOptions, {"batch_size": 65537}, "batch_size is at most 65536, not 65537"),
+        (LoadOptions, {"num_ctx": 2**31}, "context_length is at most 2147483647, not 2147483648"),
         (SamplingOptions, {"seed": 2**32 - 1}, "seed is at most 4294967294, not 4294967295"),
         (SamplingOptions, {"temperature": "hot"}, "temperature can't be 'hot'; it takes a number"),
         (SamplingOptions, {"top_k": 1.5}, "top_k can't be 1.5; it takes a whole number"),
@@ -83,6 +99,12 @@ def test_a_value_that_an_option_can_not_take_is_refused(options: type[Any], valu
     with pytest.raises(UsageError) as refusal:
         layered(options, values)
     assert complaint is None or refusal.value.message.startswith(complaint)
+
+
+@pytest.mark.parametrize("options", ALL_OPTIONS)
+def test_every_number_has_limits_that_the_engine_can_hold(options: type[Any]):
+    numbers = [each for each in fields(options) if value_type(options, each) in (int, float)]
+    assert all(each.metadata["min"] >= -100 and each.metadata["max"] <= 2**32 - 2 for each in numbers)
 
 
 def test_numbers_that_json_and_toml_write_differently_are_the_same():
@@ -123,7 +145,26 @@ def test_without_a_config_there_are_no_keys():
     assert read_config() == {}
 
 
-@pytest.mark.parametrize("content", [b"temperature = ", b"\xff\xfe", b"[a]\n[a]\n"])
+def test_a_wrong_value_is_told_with_the_place_it_comes_from(home: Path, monkeypatch: pytest.MonkeyPatch):
+    write_config(home, 'temp = "hot"\n')
+    with pytest.raises(UsageError, match="^config.toml: temp can't be 'hot'; it takes a number$"):
+        layered(SamplingOptions, *configured(SamplingOptions))
+    write_config(home, "")
+    monkeypatch.setenv("LLMASOS_TOP_K", "-7")
+    with pytest.raises(UsageError, match="^LLMASOS_TOP_K is at least 0, not -7$"):
+        layered(SamplingOptions, *configured(SamplingOptions))
+
+
+def test_keys_of_a_config_that_nothing_reads_are_named_with_near_ones():
+    config = {"temprature": 1, "Top-K": 1, "qwertz": {}, "temp": 1, "num_ctx": 1, "offline": True, "stop": []}
+    assert unknown_keys(config, *ALL_OPTIONS) == [
+        "config.toml: `temprature` is no setting; did you mean `temperature`?",
+        "config.toml: `Top-K` is no setting; did you mean `top_k` or `top_p`?",
+        "config.toml: `qwertz` is no setting",
+    ]
+
+
+@pytest.mark.parametrize("content", [b"temperature = ", b"\xff\xfe", b"[a]\n[a]\n", b"x = " + b"9" * 5000])
 def test_a_config_that_can_not_be_read_is_named(home: Path, content: bytes):
     home.mkdir()
     (home / "config.toml").write_bytes(content)
@@ -157,9 +198,9 @@ def test_the_environment_says_yes_and_no_in_several_words(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("name", "text", "complaint"),
     [
-        ("LLMASOS_MMAP", "nope", "`nope` is no value for mmap; it takes true or false"),
-        ("LLMASOS_THREADS", "many", "`many` is no value for threads; it takes a whole number"),
-        ("LLMASOS_THREADS", "1.5", "`1.5` is no value for threads; it takes a whole number"),
+        ("LLMASOS_MMAP", "nope", "LLMASOS_MMAP can't be `nope`; it takes true or false"),
+        ("LLMASOS_THREADS", "many", "LLMASOS_THREADS can't be `many`; it takes a whole number"),
+        ("LLMASOS_THREADS", "1.5", "LLMASOS_THREADS can't be `1.5`; it takes a whole number"),
     ],
 )
 def test_a_wrong_word_in_the_environment_is_refused(
@@ -169,6 +210,62 @@ def test_a_wrong_word_in_the_environment_is_refused(
     with pytest.raises(UsageError) as refusal:
         read_environment(LoadOptions)
     assert refusal.value.message == complaint
+
+
+# A model's own parameters.
+
+
+def own(text: str) -> tuple[dict[str, Any], list[str]]:
+    return own_parameters(text, *ALL_OPTIONS)
+
+
+def test_a_models_own_parameters_come_by_our_names():
+    text = '{"temperature": 1, "num_ctx": 4096, "stop": ["<|end|>"], "repeat_last_n": -1, "numa": true, "seed": null}'
+    values = {"temperature": 1.0, "context_length": 4096, "stop": ("<|end|>",), "repeat_last_n": -1}
+    assert own(text) == (values, [])
+
+
+@pytest.mark.parametrize("name", ["num_predict", "num_gpu", "num_thread", "num_ctx", "seed", "max_tokens"])
+def test_what_means_no_limit_or_no_choice_to_ollama_is_left_unset(name: str):
+    assert own(json.dumps({name: -1})) == ({}, [])
+
+
+@pytest.mark.parametrize("text", ['{"num_predict": -2}', '{"num_predict": 0}', '{"num_thread": 0}', '{"num_ctx": 0}'])
+def test_so_are_the_other_numbers_that_mean_it(text: str):
+    assert own(text) == ({}, [])
+
+
+def test_all_tokens_are_all_tokens():
+    assert own('{"top_k": -1}') == ({"top_k": 0}, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ('{"num_predict": -5}', "the model's own num_predict is at least 0, not -5; it is left out"),
+        ('{"temperature": "0.7"}', "the model's own temperature can't be '0.7'; it takes a number; it is left out"),
+        ('{"top_k": [1]}', "the model's own top_k can't be [1]; it takes a whole number; it is left out"),
+        ('{"top_p": Infinity}', "the model's own top_p is infinite; it is left out"),
+    ],
+)
+def test_what_an_option_can_not_take_is_left_out_and_told(text: str, note: str):
+    assert own(text) == ({}, [note])
+    assert own(text[:-1] + ', "min_p": 0.5}') == ({"min_p": 0.5}, [note])
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null", "[" * 100_000, "9" * 5000])
+def test_parameters_that_can_not_be_read_are_told(text: str):
+    values, [note] = own(text)
+    assert values == {}
+    assert note.startswith("the model's own parameters can't be read: ")
+
+
+@unhurried
+@given(st.dictionaries(st.sampled_from([*FOREIGN_NAMES, "top_k", "seed", "stop", "mmap"]), json_values))
+def test_nothing_that_a_model_brings_is_a_wrong_call(parameters: dict[str, Any]):
+    values, _ = own(json.dumps(parameters))
+    for options in ALL_OPTIONS:
+        layered(options, values)
 
 
 # Offline.
@@ -183,6 +280,12 @@ def test_a_wrong_word_in_the_environment_is_refused(
         ({}, "offline = true", True),
         ({"LLMASOS_OFFLINE": "0", "HF_HUB_OFFLINE": "1"}, "offline = true", False),
         ({"LLMASOS_OFFLINE": "", "HF_HUB_OFFLINE": "1"}, "", True),
+        ({}, "offline = 1", True),
+        ({}, 'offline = "yes"', True),
+        ({}, 'offline = "false"', False),
+        ({}, 'offline = ""', False),
+        *[({"LLMASOS_OFFLINE": word}, "", True) for word in ("y", "t", "enable", "on", "true", "Yes", "2")],
+        *[({"LLMASOS_OFFLINE": word}, "offline = true", False) for word in ("0", "false", "No", "off", " ")],
     ],
 )
 def test_the_network_is_off_limits_if_anything_says_so(

@@ -14,15 +14,17 @@ import importlib.util
 import os
 import sys
 import tempfile
+import threading
 import types
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
+from llmasos.engine.build import install_command
 from llmasos.errors import LlmasosError
-from llmasos.hardware.machine import ENGINE
 
-INFO, WARN, ERROR, CONTINUED = 2, 3, 4, 5  # ggml_log_level
+INFO, ERROR, CONTINUED = 2, 4, 5  # ggml_log_level
 KEPT_LOG_LINES = 40
+Result = TypeVar("Result")
 
 
 def _import_bindings() -> Any:
@@ -35,9 +37,7 @@ def _import_bindings() -> Any:
         return importlib.import_module("llama_cpp.llama_cpp")
     found = importlib.util.find_spec("llama_cpp")
     if found is None or found.submodule_search_locations is None:
-        raise LlmasosError(
-            "the engine llama-cpp-python is not installed", hint="pip install llama-cpp-python==" + ENGINE
-        )
+        raise LlmasosError("the engine llama-cpp-python is not installed", hint=install_command())
     package = types.ModuleType("llama_cpp")
     package.__path__ = list(found.submodule_search_locations)
     sys.modules["llama_cpp"] = package
@@ -45,8 +45,7 @@ def _import_bindings() -> Any:
         return importlib.import_module("llama_cpp.llama_cpp")
     except (OSError, RuntimeError, AttributeError) as error:
         raise LlmasosError(
-            f"the engine can't be loaded: {error}",
-            hint="install it again for this machine: pip install --force-reinstall llama-cpp-python",
+            f"the engine can't be loaded: {error}", hint=f"build it anew: {install_command()}"
         ) from error
     finally:
         del sys.modules["llama_cpp"]
@@ -63,14 +62,14 @@ class EngineLog:
 
     def __init__(self) -> None:
         self.is_shown = False
-        self._lines: collections.deque[tuple[int, str]] = collections.deque(maxlen=KEPT_LOG_LINES)
+        self._lines: collections.deque[str] = collections.deque(maxlen=KEPT_LOG_LINES)
         self._level = 0
         self._callback = lib.llama_log_callback(self._receive)
         lib.llama_log_set(self._callback, None)
 
     def last_errors(self) -> str:
         """The newest lines that explain a failure, as one line; empty if there are none."""
-        reasons = (text for level, text in self._lines if level == ERROR and not text.endswith("failed to load model"))
+        reasons = (text for text in self._lines if not text.endswith("failed to load model"))
         return "; ".join(text.rsplit("error loading model: ", 1)[-1] for text in reasons)[-400:]
 
     def clear(self) -> None:
@@ -80,8 +79,8 @@ class EngineLog:
         self._level = self._level if level == CONTINUED else level
         if self.is_shown and self._level >= INFO:
             sys.stderr.write(text.decode("utf-8", "replace"))
-        if self._level in (WARN, ERROR) and (line := text.decode("utf-8", "replace").strip()):
-            self._lines.append((self._level, line))
+        if self._level == ERROR and (line := text.decode("utf-8", "replace").strip()):
+            self._lines.append(line)
 
 
 log = EngineLog()
@@ -115,6 +114,33 @@ def _strlen_as_abort_callback() -> Any:
     """
     address = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p).value
     return lib.ggml_abort_callback(address)
+
+
+def in_thread(work: Callable[[], Result], on_interrupt: Callable[[], None] = lambda: None) -> Result:
+    """Does long work of the engine in a thread of its own and waits for it, so that Ctrl-C is noticed at once.
+
+    In the main thread a signal would wait for the C code to return, or be raised inside one of its callbacks and lost.
+    """
+    results: list[Result] = []
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # it belongs to the one who waits
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name="llmasos-work", daemon=True)
+    thread.start()
+    try:
+        thread.join()
+    except BaseException:
+        on_interrupt()
+        thread.join()
+        raise
+    if failures:
+        raise failures[0]
+    return results[0]
 
 
 class AbortFlag:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llmasos.engine.bindings import AbortFlag, lib, log
+from llmasos.engine.bindings import AbortFlag, in_thread, lib, log
 from llmasos.engine.model import Model
 from llmasos.errors import BadInputError, DoesNotFitError, LlmasosError
+from llmasos.hardware.plan import MICRO_BATCH_SIZE
 
 KV_TYPE_IDS = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}  # ggml_type
 
@@ -27,7 +28,11 @@ class ContextOptions:
 
 
 class Aborted(Exception):  # noqa: N818 - a signal between two threads, never an error shown to people
-    """A forward pass was stopped by `abort`."""
+    """A forward pass was stopped by `abort`. `kept`: what was in the cache before it still is."""
+
+    def __init__(self, *, kept: bool) -> None:
+        super().__init__()
+        self.kept = kept
 
 
 class Context:
@@ -38,7 +43,7 @@ class Context:
         params = _context_params(options)
         params.abort_callback, params.abort_callback_data = self._abort.callback, self._abort.data
         log.clear()
-        self.handle: Any = lib.llama_init_from_model(model.handle, params)
+        self.handle: Any = in_thread(lambda: lib.llama_init_from_model(model.handle, params))
         if not self.handle:
             raise _failure(options)
         self.options = options
@@ -49,7 +54,8 @@ class Context:
     def decode(self, tokens: Sequence[int], position: int, *, sequence: int = 0, wants_logits: bool = True) -> None:
         """One forward pass of at most `batch_size` tokens at `position`; logits of the last one if wanted.
 
-        Raises Aborted after `abort`; then the positions of this call are not in the cache.
+        Raises Aborted after `abort`; then the positions of this call are not in the cache, and where the model can't
+        take back a part of a pass (a recurrent one), nothing is.
         """
         batch = self._batch
         batch.n_tokens = len(tokens)
@@ -62,8 +68,10 @@ class Context:
         batch.logits[len(tokens) - 1] = wants_logits
         result = lib.llama_decode(self.handle, batch)
         if result == 2:
-            self.forget(position, sequence=sequence)
-            raise Aborted
+            kept = self.forget(position, sequence=sequence)
+            if not kept:
+                self.clear()
+            raise Aborted(kept=kept)
         if result != 0:
             raise LlmasosError(
                 f"llama.cpp failed in a forward pass ({result}): {log.last_errors() or 'no reason given'}"
@@ -103,7 +111,7 @@ class Context:
 def _context_params(options: ContextOptions) -> Any:
     params = lib.llama_context_default_params()
     params.n_ctx = options.context_length
-    params.n_batch = params.n_ubatch = options.batch_size
+    params.n_batch, params.n_ubatch = options.batch_size, min(options.batch_size, MICRO_BATCH_SIZE)
     params.n_seq_max = options.sequences
     params.n_threads = params.n_threads_batch = options.threads
     params.type_k = params.type_v = KV_TYPE_IDS[options.kv_type]

@@ -7,6 +7,7 @@ Forward passes run in the engine's thread, so the caller's thread stays free for
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 from collections.abc import Sequence as Tokens
 from dataclasses import dataclass, field
@@ -17,19 +18,22 @@ from llmasos.engine.options import AnswerOptions, SamplingOptions
 from llmasos.engine.sampler import Sampler
 from llmasos.engine.sequence import Answer, Chunk, Sequence, Stopwatch
 from llmasos.engine.text import StopMatcher, TextDecoder
-from llmasos.errors import BadInputError, PromptTooLongError
+from llmasos.errors import BadInputError, LlmasosError, PromptTooLongError
 
 SHIFT_KEPT_SHARE = 4  # of a full context, this part (one in four) stays at the front when the oldest is forgotten
 
 
 class Engine:
-    """Model and context behind one thread. `with` closes both."""
+    """A context behind one thread. `with` closes the context; the model belongs to whoever loaded it."""
 
     def __init__(self, model: Model, context: Context) -> None:
         self.model = model
         self.context = context
         self._cached: list[int] = []  # the tokens whose keys and values the context holds
+        self._reusable = sys.maxsize  # so many of them were computed with nothing forgotten before them
+        self._changing = threading.Lock()  # held while it is decided which sequence is the current one, or cancelled
         self._current: Sequence | None = None
+        self._is_closing = False
         self._waiting: queue.SimpleQueue[Sequence | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="llmasos-engine", daemon=True)
         self._thread.start()
@@ -48,24 +52,29 @@ class Engine:
         if len(tokens) >= self.context.length:
             raise PromptTooLongError(len(tokens), self.context.length)
         sequence = Sequence(tokens, sampling, limits)
-        self._waiting.put(sequence)
+        with self._changing:
+            if self._is_closing:
+                raise LlmasosError("the engine is closed")
+            self._waiting.put(sequence)
         return sequence
 
     def cancel(self, sequence: Sequence) -> None:
         """Ends a sequence; what it has so far stays its answer."""
-        sequence.is_cancelled.set()
-        if self._current is sequence:
-            self.context.abort()
+        with self._changing:
+            sequence.is_cancelled.set()
+            if self._current is sequence:
+                self.context.abort()
 
     def close(self) -> None:
-        """Stops whatever runs, ends the thread and frees context and model."""
-        if self._thread.is_alive():
-            if current := self._current:
-                self.cancel(current)
+        """Cancels what runs and what waits, ends the thread and frees the context."""
+        with self._changing:
+            self._is_closing = True
             self._waiting.put(None)
-            self._thread.join()
+            if self._current:
+                self._current.is_cancelled.set()
+                self.context.abort()
+        self._thread.join()
         self.context.close()
-        self.model.close()
 
     def __enter__(self) -> Engine:
         return self
@@ -75,15 +84,22 @@ class Engine:
 
     def _work(self) -> None:
         while (sequence := self._waiting.get()) is not None:
-            self._current = sequence
-            self.context.rearm()
+            self._begin(sequence)
             try:
-                sequence.emit(self._answer(sequence))
+                event: Answer | BaseException = self._answer(sequence)
             except BaseException as error:  # whatever it is belongs to the one who waits
                 self._forget_everything()
-                sequence.emit(error)
-            finally:
+                event = error
+            with self._changing:
                 self._current = None
+            sequence.emit(event)
+
+    def _begin(self, sequence: Sequence) -> None:
+        with self._changing:
+            self._current = sequence
+            self.context.rearm()
+            if self._is_closing:
+                sequence.is_cancelled.set()
 
     def _answer(self, sequence: Sequence) -> Answer:
         sampler = Sampler(self.model, sequence.sampling)
@@ -105,8 +121,10 @@ class Engine:
             while reason is None:
                 token = sampler.sample(self.context)
                 reason = growing.add(token) or self._next_pass(sequence, growing, token)
-        except Aborted:
+        except Aborted as aborted:
             reason = "cancelled"
+            if not aborted.kept:
+                self._cached.clear()
         growing.completion_seconds = watch.lap()
         return growing.finish(reason, sampler.seed)
 
@@ -116,7 +134,7 @@ class Engine:
             return "cancelled"
         if len(self._cached) >= self.context.length:
             if sequence.limits.on_overflow != "shift":
-                return "length"
+                return "context"
             growing.shifted_tokens += self._shift(len(sequence.prompt_tokens))
         self.context.decode([token], len(self._cached))
         self._cached.append(token)
@@ -129,7 +147,7 @@ class Engine:
         size = self.context.options.batch_size
         for start in range(kept, len(tokens), size):
             if sequence.is_cancelled.is_set():
-                raise Aborted
+                raise Aborted(kept=True)
             part = tokens[start : start + size]
             self.context.decode(part, start, wants_logits=start + size >= len(tokens))
             self._cached.extend(part)
@@ -137,7 +155,8 @@ class Engine:
 
     def _keep_common_prefix(self, tokens: list[int]) -> int:
         common = 0
-        for old, new in zip(self._cached, tokens[:-1], strict=False):  # the last is decoded in any case, for its logits
+        candidates = self._cached[: self._reusable]
+        for old, new in zip(candidates, tokens[:-1], strict=False):  # the last is decoded in any case, for its logits
             if old != new:
                 break
             common += 1
@@ -154,11 +173,13 @@ class Engine:
         count = (len(self._cached) - front) // 2
         self.context.shift(front, front + count)
         del self._cached[front : front + count]
+        self._reusable = min(self._reusable, front)  # what follows was computed while the forgotten was there
         return count
 
     def _forget_everything(self) -> None:
         self.context.clear()
         self._cached.clear()
+        self._reusable = sys.maxsize
 
 
 @dataclass
@@ -180,8 +201,8 @@ class _GrowingAnswer:
 
     def add(self, token: int) -> str | None:
         """Takes a chosen token; returns why the answer ends here, or None."""
-        if self.model.is_end(token) and not self.sequence.limits.ignore_eos:
-            return "stop"
+        if self.model.is_end(token) and (self.sequence.sampling.grammar or not self.sequence.limits.ignore_eos):
+            return "stop"  # where a grammar ends, nothing else can follow
         self.tokens.append(token)
         self._show(self._matcher.feed(self._decoder.feed(self.model.piece(token))))
         if self._matcher.matched is not None:

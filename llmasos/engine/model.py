@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmasos.engine.bindings import lib, log
-from llmasos.errors import BadInputError, CorruptModelError
+from llmasos.engine.bindings import in_thread, lib, log
+from llmasos.errors import BadInputError, CorruptModelError, LlmasosError
 
 LARGEST_PIECE = 256  # bytes of a token; longer ones are asked for again
 
@@ -22,6 +23,7 @@ class ModelOptions:
     gpu_layers: int = 0
     mmap: bool = True
     mlock: bool = False
+    tensor_split: tuple[float, ...] = ()  # each card's share; empty leaves it to llama.cpp
 
     @property
     def load_mode(self) -> int:
@@ -43,7 +45,6 @@ class Model:
         self.vocabulary_size: int = lib.llama_vocab_n_tokens(self.vocabulary)
         self.trained_context_length: int = lib.llama_model_n_ctx_train(handle)
         self.adds_bos: bool = lib.llama_vocab_get_add_bos(self.vocabulary)
-        self._piece_buffer = ctypes.create_string_buffer(LARGEST_PIECE)
 
     @property
     def template(self) -> str | None:
@@ -52,9 +53,9 @@ class Model:
         return text.decode("utf-8", "replace") if text else None
 
     @property
-    def generates_text(self) -> bool:
-        """False for a model that only embeds."""
-        return bool(lib.llama_model_has_decoder(self.handle))
+    def needs_encoder(self) -> bool:
+        """True for models that read through an encoder (T5 and its like), which the engine does not drive."""
+        return bool(lib.llama_model_has_encoder(self.handle))
 
     def special_text(self, kind: str) -> str:
         """The text of the `bos` or `eos` token; empty if the model has none."""
@@ -71,7 +72,9 @@ class Model:
         count = len(raw) + 8
         while True:
             tokens = (ctypes.c_int32 * count)()
-            found = lib.llama_tokenize(self.vocabulary, raw, len(raw), tokens, count, add_special, parse_special)
+            found = lib.llama_tokenize(
+                self._open_vocabulary(), raw, len(raw), tokens, count, add_special, parse_special
+            )
             if found >= 0:
                 return tokens[:found]
             if -found <= count:
@@ -80,12 +83,18 @@ class Model:
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
         """The bytes of one token; those of control tokens only if `special`."""
-        size = lib.llama_token_to_piece(self.vocabulary, token, self._piece_buffer, LARGEST_PIECE, 0, special)
-        if size >= 0:
-            return self._piece_buffer.raw[:size]
-        buffer = ctypes.create_string_buffer(-size)
-        lib.llama_token_to_piece(self.vocabulary, token, buffer, -size, 0, special)
-        return buffer.raw
+        size = LARGEST_PIECE
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            found = lib.llama_token_to_piece(self._open_vocabulary(), token, buffer, size, 0, special)
+            if found >= 0:
+                return buffer.raw[:found]
+            size = -found
+
+    def _open_vocabulary(self) -> Any:
+        if not self.handle:
+            raise LlmasosError("this model is closed")
+        return self.vocabulary
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         return b"".join(self.piece(token) for token in tokens).decode("utf-8", "replace")
@@ -101,25 +110,40 @@ class Model:
 
 
 def load_model(
-    paths: Sequence[Path], options: ModelOptions, *, advance: Callable[[float], bool] | None = None
+    paths: Sequence[Path], options: ModelOptions, *, advance: Callable[[float], None] = lambda share: None
 ) -> Model:
     """Loads a GGUF from its shards, in their order.
 
-    `advance` is told the share that is loaded, from 0 to 1; loading stops if it returns False. Raises CorruptModelError
-    with llama.cpp's reason. A file that nobody vouches for can abort the process: try it first (`trial`).
+    `advance` is told the share that is loaded, from 0 to 1. Ctrl-C ends loading at once. Raises CorruptModelError
     """
+    stopped = threading.Event()
     params = lib.llama_model_default_params()
     params.n_gpu_layers = options.gpu_layers
     params.load_mode = options.load_mode
-    callback = lib.llama_progress_callback(lambda share, _: True if advance is None else advance(share))
-    params.progress_callback = callback
+    if options.tensor_split:
+        shares = (ctypes.c_float * lib.llama_max_devices())(*options.tensor_split)
+        params.tensor_split = ctypes.cast(shares, ctypes.POINTER(ctypes.c_float))
+    params.progress_callback = callback = _progress_callback(advance, stopped)
     log.clear()
-    names = (ctypes.c_char_p * len(paths))(*map(os.fsencode, paths))
-    handle = (
-        lib.llama_model_load_from_splits(names, len(paths), params)
-        if len(paths) > 1
-        else lib.llama_model_load_from_file(names[0], params)
-    )
+    names = (ctypes.c_char_p * len(paths))(*(os.fsencode(path) for path in paths))
+    handle = in_thread(lambda: _load(names, params), stopped.set)
+    del callback  # it had to live until here
     if not handle:
         raise CorruptModelError(f"{paths[0].name} can't be loaded: {log.last_errors() or 'llama.cpp gives no reason'}")
     return Model(handle)
+
+
+def _progress_callback(advance: Callable[[float], None], stopped: threading.Event) -> Any:
+    """What llama.cpp calls as it loads; its answer says whether to go on."""
+
+    def report(share: float, _: object) -> bool:
+        advance(share)
+        return not stopped.is_set()
+
+    return lib.llama_progress_callback(report)
+
+
+def _load(names: Any, params: Any) -> Any:
+    if len(names) > 1:
+        return lib.llama_model_load_from_splits(names, len(names), params)
+    return lib.llama_model_load_from_file(names[0], params)

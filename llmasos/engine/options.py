@@ -13,6 +13,8 @@ from llmasos.settings import option
 KV_TYPES = ("f16", "bf16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
 OVERFLOWS = ("error", "truncate", "shift", "summarize")
 PENALTIES, LOOPS, RARE = "Penalties", "Loops and clichés", "Rarely needed"
+INT32 = 2**31 - 1  # a greater number would wrap on its way through ctypes
+MOST_TOKENS = 1_048_576  # that a penalty looks back at: llama.cpp takes memory for all of them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,7 +22,7 @@ class SamplingOptions:
     """How the next token is chosen. Defaults are llama.cpp's."""
 
     temperature: float = option(0.8, "Randomness; 0 always takes the likeliest token.", minimum=0, maximum=100)
-    top_k: int = option(40, "Choose among the K likeliest tokens; 0 for all.", minimum=0)
+    top_k: int = option(40, "Choose among the K likeliest tokens; 0 for all.", minimum=0, maximum=INT32)
     top_p: float = option(
         0.95, "Choose among the likeliest tokens that together have this probability.", minimum=0, maximum=1
     )
@@ -29,12 +31,22 @@ class SamplingOptions:
         None, "Start of the random numbers; the same seed gives the same choices.", minimum=0, maximum=2**32 - 2
     )
     typical_p: float = option(1.0, "Locally typical sampling; 1 is off.", minimum=0, maximum=1, panel=RARE)
-    top_n_sigma: float = option(-1.0, "Keep tokens within N standard deviations of the best; -1 is off.", panel=RARE)
+    top_n_sigma: float = option(
+        -1.0, "Keep tokens within N standard deviations of the best; -1 is off.", minimum=-1, maximum=1000, panel=RARE
+    )
     repeat_penalty: float = option(
-        1.0, "Make tokens that stand in the last ones less likely; 1 is off.", minimum=0.01, panel=PENALTIES
+        1.0,
+        "Make tokens that stand in the last ones less likely; 1 is off.",
+        minimum=0.01,
+        maximum=100,
+        panel=PENALTIES,
     )
     repeat_last_n: int = option(
-        64, "How many last tokens the penalties look at; -1 for all.", minimum=-1, panel=PENALTIES
+        64,
+        "How many last tokens the penalties look at; -1 for all.",
+        minimum=-1,
+        maximum=MOST_TOKENS,
+        panel=PENALTIES,
     )
     presence_penalty: float = option(
         0.0, "Taken off a token that has occurred.", minimum=-100, maximum=100, panel=PENALTIES
@@ -43,11 +55,17 @@ class SamplingOptions:
         0.0, "Taken off for each time a token has occurred.", minimum=-100, maximum=100, panel=PENALTIES
     )
     dry_multiplier: float = option(
-        0.0, "DRY: strength against repeated runs of tokens; 0 is off.", minimum=0, panel=LOOPS
+        0.0, "DRY: strength against repeated runs of tokens; 0 is off.", minimum=0, maximum=100, panel=LOOPS
     )
-    dry_base: float = option(1.75, "DRY: how fast the penalty grows with a run's length.", minimum=1, panel=LOOPS)
-    dry_allowed_length: int = option(2, "DRY: runs up to this long are free.", minimum=0, panel=LOOPS)
-    dry_penalty_last_n: int = option(-1, "DRY: how many last tokens it looks at; -1 for all.", minimum=-1, panel=LOOPS)
+    dry_base: float = option(
+        1.75, "DRY: how fast the penalty grows with a run's length.", minimum=1, maximum=100, panel=LOOPS
+    )
+    dry_allowed_length: int = option(
+        2, "DRY: runs up to this long are free.", minimum=0, maximum=MOST_TOKENS, panel=LOOPS
+    )
+    dry_penalty_last_n: int = option(
+        -1, "DRY: how many last tokens it looks at; -1 for all.", minimum=-1, maximum=MOST_TOKENS, panel=LOOPS
+    )
     dry_sequence_breakers: tuple[str, ...] = option(("\n", ":", '"', "*"), "DRY: strings that end a run.", panel=LOOPS)
     xtc_probability: float = option(
         0.0, "XTC: how often the likeliest tokens are left out; 0 is off.", minimum=0, maximum=1, panel=LOOPS
@@ -60,8 +78,8 @@ class SamplingOptions:
         maximum=2,
         panel=RARE,
     )
-    mirostat_tau: float = option(5.0, "Mirostat: the surprise to aim at.", minimum=0, panel=RARE)
-    mirostat_eta: float = option(0.1, "Mirostat: how fast it adapts.", minimum=0, panel=RARE)
+    mirostat_tau: float = option(5.0, "Mirostat: the surprise to aim at.", minimum=0, maximum=100, panel=RARE)
+    mirostat_eta: float = option(0.1, "Mirostat: how fast it adapts.", minimum=0, maximum=100, panel=RARE)
     logit_bias: tuple[str, ...] = option(
         (), "TOKEN=BIAS: add to a token's logit, `-inf` forbids it. Again for more.", panel=RARE
     )
@@ -72,7 +90,7 @@ class SamplingOptions:
 class AnswerOptions:
     """When an answer ends, and what happens if the context is too short for it."""
 
-    max_tokens: int | None = option(None, "Longest answer, in tokens.", minimum=0)
+    max_tokens: int | None = option(None, "Longest answer, in tokens.", minimum=0, maximum=INT32)
     stop: tuple[str, ...] = option((), "End the answer before this text. Again for more.")
     ignore_eos: bool = option(False, "Go on after the model's own end of the answer.", panel=RARE)
     on_overflow: str = option(
@@ -86,11 +104,16 @@ class AnswerOptions:
 class LoadOptions:
     """How a model is brought into memory. None means: chosen for this machine."""
 
-    context_length: int | None = option(None, "Tokens that prompt and answer may have together.", minimum=1)
+    context_length: int | None = option(
+        None, "Tokens that prompt and answer may have together.", minimum=1, maximum=INT32
+    )
     threads: int | None = option(None, "Threads to compute with.", minimum=1, maximum=1024)
-    gpu_layers: int | None = option(None, "Layers to put on the GPU; 0 for none.", minimum=0)
+    gpu_layers: int | None = option(None, "Layers to put on the GPU; 0 for none.", minimum=0, maximum=INT32)
     kv_type: str | None = option(None, "How the context's keys and values are stored.", choices=KV_TYPES)
     flash_attention: bool | None = option(None, "Compute attention in the memory-saving way.")
     batch_size: int = option(512, "Tokens of the prompt that are read at once.", minimum=1, maximum=65536, panel=RARE)
     mmap: bool = option(True, "Map the file into memory instead of reading it.", panel=RARE)
     mlock: bool = option(False, "Keep the model in memory, never swapped out.", panel=RARE)
+
+
+ALL_OPTIONS = (SamplingOptions, AnswerOptions, LoadOptions)

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from llmasos.engine.bindings import captured_complaints, lib
+from llmasos.engine.bindings import captured_complaints, lib, log
 from llmasos.engine.context import Context, logits_of_last
 from llmasos.engine.model import Model
 from llmasos.engine.options import SamplingOptions
@@ -58,10 +58,11 @@ class _GrammarCheck:
     """
 
     def __init__(self, model: Model, grammar: str) -> None:
+        log.clear()
         with captured_complaints() as complaints:
             self._grammar = lib.llama_sampler_init_grammar(model.vocabulary, grammar.encode(), b"root")
         if not self._grammar:
-            raise BadInputError(f"the grammar can't be used: {complaints[0] or 'it has no rule `root`'}")
+            raise BadInputError(f"the grammar can't be used: {complaints[0] or log.last_errors() or 'no reason'}")
         self._size = model.vocabulary_size
         self._candidates = (lib.llama_token_data * self._size)()
         self._one = (lib.llama_token_data * 1)()

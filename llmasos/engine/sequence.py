@@ -21,7 +21,11 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A finished answer. `finish_reason` is `stop`, `length` or `cancelled`; times are in seconds."""
+    """A finished answer. Times are in seconds.
+
+    `finish_reason` is `stop` (the model's end or a stop string), `length` (as many tokens as asked for), `context` (it
+    is full) or `cancelled`.
+    """
 
     text: str
     tokens: tuple[int, ...]

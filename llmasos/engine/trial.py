@@ -2,11 +2,13 @@
 
 llmasos' own check of the header can't foresee everything: llama.cpp ends the process on an assertion that it did not
 expect to fail. So a file that nobody vouches for is loaded once, and one token is decoded, where an abort hurts nobody.
-The verdict is kept by device, inode, size and time of change.
+What this says of the file is kept, by device, inode, size, time of change and the engine's version.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import signal
 import subprocess
@@ -14,47 +16,47 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from llmasos.errors import CorruptModelError
-from llmasos.store.blobs import write_whole
+from llmasos.engine.build import VERSION
+from llmasos.errors import CorruptModelError, LlmasosError
+from llmasos.files import write_whole
 
 PASSED = "passed"
 LONGEST_TRIAL_SECONDS = 600
 TRIAL_CONTEXT_LENGTH = 256
-REFUSED = 3  # exit code of a child that met a clear error
+REFUSED = 3  # exit code of a child that found the file wanting
+CRASHES = {-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL}
+
+
+def is_tried(paths: Sequence[Path], verdicts: Path) -> bool:
+    """True if a trial would only read a verdict from the folder `verdicts`."""
+    return _place(paths, verdicts).exists()
 
 
 def require_trial(paths: Sequence[Path], verdicts: Path) -> None:
-    """Returns if the model loads, tried now or before. Raises CorruptModelError if it does not.
-
-    `verdicts` is the folder where verdicts are kept.
-    """
-    kept = verdicts / _identity(paths)
-    verdict = kept.read_text(encoding="utf-8") if kept.exists() else None
-    if verdict is None:
-        verdict = _try_in_child(paths)
-        if verdict is not None:
-            write_whole(kept, verdict)
+    """Returns if nothing speaks against loading the model, tried now or before. Raises CorruptModelError otherwise."""
+    place = _place(paths, verdicts)
+    verdict = place.read_text(encoding="utf-8") if place.exists() else None
+    if verdict is None and (verdict := _try_in_child(paths)) is not None:
+        with contextlib.suppress(OSError, LlmasosError):  # a home that can't be written costs another trial, no more
+            write_whole(place, verdict)
     if verdict not in (None, PASSED):
         raise CorruptModelError(
             f"{paths[0].name} can't be used: {verdict}", hint="fetch it again, or choose another file"
         )
 
 
-def _identity(paths: Sequence[Path]) -> str:
+def _place(paths: Sequence[Path], verdicts: Path) -> Path:
     states = [path.stat() for path in paths]
-    return "-".join(f"{state.st_dev:x}.{state.st_ino:x}.{state.st_size:x}.{state.st_mtime_ns:x}" for state in states)[
-        :200
-    ]
+    identity = [(state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns) for state in states]
+    return verdicts / hashlib.sha256(f"{VERSION} {identity}".encode()).hexdigest()[:32]
 
 
 def _try_in_child(paths: Sequence[Path]) -> str | None:
-    """`passed`, or why not; None if the trial itself could not be carried through."""
-    command = [sys.executable, "-P", "-m", "llmasos.engine.trial", *map(str, paths)]
-    if sys.version_info < (3, 11):
-        command.remove("-P")
+    """`passed`, or what is wrong with the file; None if the child ended in a way that says nothing of it."""
+    command = [sys.executable, *(["-P"] if sys.version_info >= (3, 11) else []), "-m", "llmasos.engine.trial"]
     try:
         child = subprocess.run(
-            command,
+            [*command, *map(str, paths)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=LONGEST_TRIAL_SECONDS,
@@ -62,16 +64,12 @@ def _try_in_child(paths: Sequence[Path]) -> str | None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"it did not load within {LONGEST_TRIAL_SECONDS} seconds"
+        return None
     if child.returncode == 0:
         return PASSED
-    if (
-        child.returncode == -signal.SIGKILL
-    ):  # the kernel ran out of memory, or somebody killed it: says nothing of the file
-        return None
     if child.returncode == REFUSED:
         return child.stdout.decode("utf-8", "replace").strip()
-    return f"the engine crashed on it{_last_words(child.stderr)}"
+    return f"the engine crashed on it{_last_words(child.stderr)}" if child.returncode in CRASHES else None
 
 
 def _child_environment() -> dict[str, str]:
@@ -92,13 +90,12 @@ def main(paths: Sequence[Path]) -> int:
     """The child: loads the model without any offload and decodes one token."""
     from llmasos.engine.context import Context, ContextOptions
     from llmasos.engine.model import ModelOptions, load_model
-    from llmasos.errors import LlmasosError
 
     try:
         model = load_model(paths, ModelOptions())
-        if model.vocabulary_size > 0 and model.generates_text:
+        if model.vocabulary_size > 0 and not model.needs_encoder:
             Context(model, ContextOptions(TRIAL_CONTEXT_LENGTH, threads=1)).decode([0], 0)
-    except LlmasosError as error:
+    except CorruptModelError as error:
         sys.stdout.write(error.message)
         return REFUSED
     return 0

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-ENGINE = "0.3.36"  # the version of llama-cpp-python that pyproject.toml pins
-BUILD_FLAGS = {"NVIDIA": "-DGGML_CUDA=on", "AMD": "-DGGML_HIP=on", "Apple": "-DGGML_METAL=on"}
+CGROUP_ROOT = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +36,13 @@ class Machine:
 
     @property
     def cards(self) -> tuple[Device, ...]:
-        """The graphics cards that llama.cpp would take: integrated ones only where there is no other."""
-        discrete = tuple(device for device in self.devices if device.kind == "gpu")
-        return discrete or tuple(device for device in self.devices if device.kind == "igpu")
+        """The graphics cards that llama.cpp would take, in its order: remote ones, then its own.
+
+        Integrated ones count only where there is no other (llama.cpp, llama_prepare_model_devices).
+        """
+        remote = tuple(device for device in self.devices if device.kind == "gpu" and device.name.startswith("RPC"))
+        own = tuple(device for device in self.devices if device.kind == "gpu" and device not in remote)
+        return remote + (own or tuple(device for device in self.devices if device.kind == "igpu"))
 
 
 def read_machine(devices: Sequence[Device] = ()) -> Machine:
@@ -53,7 +56,7 @@ def read_memory() -> tuple[int, int]:
     """Bytes of memory in all, and available without swapping; a container's limit counts."""
     if sys.platform == "linux":
         total, available = _linux_memory(Path("/proc/meminfo").read_text())
-        return _limited(total, available, _cgroup_folders())
+        return _limited(total, available, _cgroup_folders("memory"))
     import psutil  # 15 ms that Linux saves
 
     memory = psutil.virtual_memory()
@@ -64,13 +67,8 @@ def usable_cores() -> int:
     """Physical cores that this process may use: affinity, a container's quota and hyper-threading taken off."""
     logical = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cores = max(1, logical // _threads_per_core())
-    quota = _cpu_quota(_cgroup_folders())
+    quota = _cpu_quota(_cgroup_folders("cpu"))
     return cores if quota is None else max(1, min(cores, round(quota)))
-
-
-def mend_command(maker: str) -> str:
-    """What to type so that the engine is built for this maker's graphics cards."""
-    return f'CMAKE_ARGS="{BUILD_FLAGS[maker]}" pip install --no-cache-dir --force-reinstall llama-cpp-python=={ENGINE}'
 
 
 def find_unused_gpu() -> str | None:
@@ -93,25 +91,35 @@ def _linux_memory(meminfo: str) -> tuple[int, int]:
 def _limited(total: int, available: int, folders: Sequence[Path]) -> tuple[int, int]:
     """The same under the limits of the control groups; clean file pages can be given back, so they count as free."""
     for folder in folders:
-        limit = _number(folder / "memory.max")
+        limit = _number(folder, "memory.max", "memory.limit_in_bytes")
         if limit is not None:
-            used = (_number(folder / "memory.current") or 0) - _clean_file_bytes(folder)
+            used = (_number(folder, "memory.current", "memory.usage_in_bytes") or 0) - _clean_file_bytes(folder)
             total, available = min(total, limit), max(0, min(available, limit - max(0, used)))
     return total, available
 
 
-def _cgroup_folders() -> list[Path]:
-    """The control groups (version 2) that hold this process, the innermost first."""
+def _cgroup_folders(controller: str) -> list[Path]:
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        return _find_cgroup_folders(Path("/proc/self/cgroup").read_text(), controller, CGROUP_ROOT)
     except OSError:
         return []
-    inner = next((line[3:] for line in lines if line.startswith("0::")), None)
-    if inner is None:
-        return []
-    root = Path("/sys/fs/cgroup")
-    folder = root / inner.lstrip("/")
-    return [each for each in (folder, *folder.parents) if each == root or root in each.parents]
+
+
+def _find_cgroup_folders(listing: str, controller: str, root: Path) -> list[Path]:
+    """The control groups that hold this process, the innermost first, of version 2 (`0::/path`) and of version 1.
+
+    A version 1 line is `4:memory:/path`. A container may see its own group as the root and yet be told the path outside
+    it; then only the root exists, and the others are folders without files.
+    """
+    folders = []
+    for line in listing.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        top = root / controller if controllers else root
+        inner = top / path.lstrip("/")
+        folders += [each for each in (inner, *inner.parents) if each == top or top in each.parents]
+    return folders
 
 
 def _clean_file_bytes(folder: Path) -> int:
@@ -119,25 +127,34 @@ def _clean_file_bytes(folder: Path) -> int:
     with contextlib.suppress(OSError, ValueError):
         stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
         pages = {name: int(count) for name, count in stat.items()}
-        cached = pages.get("active_file", 0) + pages.get("inactive_file", 0)
-        return max(0, cached - pages.get("file_dirty", 0) - pages.get("file_writeback", 0))
+        if "total_active_file" in pages:  # version 1, where names without `total_` leave out the groups inside
+            names = ("total_active_file", "total_inactive_file", "total_dirty", "total_writeback")
+        else:
+            names = ("active_file", "inactive_file", "file_dirty", "file_writeback")
+        active, inactive, dirty, in_writing = (pages.get(name, 0) for name in names)
+        return max(0, active + inactive - dirty - in_writing)
     return 0
 
 
-def _number(path: Path) -> int | None:
-    with contextlib.suppress(OSError, ValueError):
-        return int(path.read_text())
+def _number(folder: Path, *names: str) -> int | None:
+    """The number in the first of these files that holds one."""
+    for name in names:
+        with contextlib.suppress(OSError, ValueError):
+            return int((folder / name).read_text())
     return None
 
 
 def _cpu_quota(folders: Sequence[Path]) -> float | None:
     """Cores' worth of time that the control groups allow, or None without a limit."""
-    quotas = []
-    for folder in folders:
-        with contextlib.suppress(OSError, ValueError):
-            quota, period = (folder / "cpu.max").read_text().split()
-            quotas.append(int(quota) / int(period))
-    return min(quotas, default=None)
+    return min((quota for folder in folders if (quota := _quota_of(folder)) is not None), default=None)
+
+
+def _quota_of(folder: Path) -> float | None:
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = (folder / "cpu.max").read_text().split()
+        return int(quota) / int(period)
+    allowed, each = _number(folder, "cpu.cfs_quota_us"), _number(folder, "cpu.cfs_period_us")
+    return allowed / each if allowed and each and allowed > 0 else None  # -1 is no limit
 
 
 def _threads_per_core() -> int:

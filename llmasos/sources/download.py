@@ -28,8 +28,9 @@ from llmasos.errors import (
     ModelNotFoundError,
     NetworkError,
 )
+from llmasos.files import disk_full_is_an_error, write_whole
 from llmasos.sources.source import Advance, Fetched, RemoteFile
-from llmasos.store.blobs import CHUNK_BYTES, disk_full_is_an_error, write_whole
+from llmasos.store.blobs import CHUNK_BYTES
 from llmasos.units import format_bytes
 
 MOST_TRIES = 6  # in a row without a single new byte

@@ -25,8 +25,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmasos.errors import BadInputError, DiskFullError, LlmasosError, ModelNotFoundError, NetworkError
+from llmasos.files import disk_full_is_an_error
 from llmasos.sources.source import Advance, Fetched, Listing, RemoteFile, checked_file_name
-from llmasos.store.blobs import CHUNK_BYTES, disk_full_is_an_error
+from llmasos.store.blobs import CHUNK_BYTES
 from llmasos.store.references import Reference
 
 REQUIREMENT = re.compile(r"(?P<package>[A-Za-z0-9._-]+?)\s*\(?==\s*(?P<version>[A-Za-z0-9.!+_-]+)\)?")

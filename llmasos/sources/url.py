@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from llmasos.errors import BadInputError
 from llmasos.sources.download import download, make_client
 from llmasos.sources.source import SHARD, Advance, Fetched, Listing, RemoteFile, checked_file_name
-from llmasos.store.references import Reference
+from llmasos.store.references import Reference, address_identity
 
 
 class UrlSource:
@@ -23,12 +23,15 @@ class UrlSource:
         if not name.lower().endswith(".gguf"):
             raise BadInputError(f"{reference} is not a GGUF file by its name", hint="give the address of a .gguf file")
         if not (match := SHARD.fullmatch(checked_file_name(name))):
-            return Listing(str(reference), (RemoteFile("weights", name, reference.target),))
+            return Listing(address_identity(reference.target), (RemoteFile("weights", name, reference.target),))
         names = [_shard_name(match, index) for index in range(1, int(match["count"]) + 1)]
         if name not in names:
             raise BadInputError(f"{name} is no part of {int(match['count'])}, whatever its name says")
         places = [urlunsplit(address._replace(path=f"{folder}/{quote(each)}")) for each in names]
-        return Listing(str(reference), tuple(RemoteFile("weights", *each) for each in zip(names, places, strict=True)))
+        return Listing(
+            address_identity(reference.target),
+            tuple(RemoteFile("weights", *each) for each in zip(names, places, strict=True)),
+        )
 
     def fetch(self, file: RemoteFile, incoming: Path, advance: Advance) -> Fetched:
         with make_client(hurried=self._hurried) as client:

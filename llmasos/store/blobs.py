@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import re
 import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from llmasos.errors import BadInputError, DiskFullError
+from llmasos.errors import BadInputError
+from llmasos.files import disk_full_is_an_error, sync_file, sync_folder
 
 CHUNK_BYTES = 1024 * 1024
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -111,52 +110,6 @@ def digest_of(path: Path, advance: Callable[[int], None] = lambda done: None) ->
             done += len(chunk)
             advance(done)
     return f"sha256:{state.hexdigest()}"
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replaces a small file at once: a reader, or a power cut, meets the old text or the new one."""
-    with disk_full_is_an_error(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    sync_folder(path.parent)
-
-
-def sync_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes renames in a folder survive a power cut, where the platform can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-@contextlib.contextmanager
-def disk_full_is_an_error(place: Path) -> Iterator[None]:
-    """Turns the system's word for a full disk, a quota or a file too large into ours."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise DiskFullError(
-                f"the disk is full: {place.parent} takes no more",
-                hint="free some room (`llmasos prune`) and run the same again",
-            ) from error
-        raise
 
 
 def _hard_link(source: Path, target: Path) -> None:

@@ -7,6 +7,7 @@ hf:org/name[:QUANT][@revision]   ollama:llama3.2:1b   pypi:package[==version]   
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,10 +110,16 @@ def public_address(address: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
+def address_identity(address: str) -> str:
+    """A public address that still tells two apart which differ only in their query."""
+    query = urlsplit(address).query
+    return public_address(address) + (f"#{hashlib.sha256(query.encode()).hexdigest()[:8]}" if query else "")
+
+
 def _expanded(text: str) -> Path:
     try:
         return Path(text).expanduser()
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise UsageError(f"there is no home folder for `{text}`") from error
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmasos.errors import BadInputError, BusyError, CorruptModelError, ModelNotFoundError, NameTakenError
+from llmasos.files import write_whole
 from llmasos.paths import Home, find_home
-from llmasos.store.blobs import DIGEST, Blobs, bytes_held, digest_of, write_whole
+from llmasos.store.blobs import DIGEST, Blobs, bytes_held, digest_of
 from llmasos.store.catalogue import near_names
 from llmasos.store.manifests import Manifest, StoredFile, manifest_text, parse_manifest
 from llmasos.store.references import Name, parse_name
@@ -52,14 +53,24 @@ class ModelStore:
 
     def find(self, name: Name) -> Manifest | None:
         """The model of that name, or None; one whose files are gone counts as not there."""
-        manifest = self._readable(self._manifest_path(name))
+        manifest = self._readable(self.manifest_path(name))
         return manifest if manifest and self.is_whole(manifest) else None
 
     def get(self, text: str) -> Manifest:
         """The model that a person names. Raises ModelNotFoundError with names that look like it."""
-        if manifest := self.find(parse_name(text)):
+        if manifest := self.find(name := self.held(text)):
             return manifest
-        names = [str(each.name) for each in self.models()]
+        raise ModelNotFoundError(
+            text,
+            message=f"model `{text}` is damaged: {self._problem(self.manifest_path(name))}",
+            hint=f"remove it with `llmasos rm {name}` and pull it again",
+        )
+
+    def held(self, text: str) -> Name:
+        """The name of a model that is here, whole or damaged. Raises ModelNotFoundError with near names."""
+        if self.manifest_path(name := parse_name(text)).exists():
+            return name
+        names = [str(manifest.name) for _, manifest in self._read_all()]
         raise ModelNotFoundError(text, near=near_names(text, names), message=f"model `{text}` is not installed")
 
     def paths(self, manifest: Manifest, role: str = "weights") -> list[Path]:
@@ -81,11 +92,8 @@ class ModelStore:
         """
         present = self.find(manifest.name)
         if present and not replace and present.files != manifest.files:
-            raise NameTakenError(
-                f"the name `{manifest.name}` belongs to a model from {present.source}",
-                hint=f"give another with --as, or remove it with `llmasos rm {manifest.name}`",
-            )
-        write_whole(self._manifest_path(manifest.name), manifest_text(manifest))
+            raise name_taken(present)
+        write_whole(self.manifest_path(manifest.name), manifest_text(manifest))
         return manifest
 
     def copy(self, source: Name, target: Name) -> Manifest:
@@ -96,9 +104,7 @@ class ModelStore:
     def remove(self, name: Name) -> int:
         """Removes a model and every blob that no other model uses; returns the bytes that this freed."""
         with self.changing():
-            path = self._manifest_path(name)
-            if not path.exists():
-                self.get(str(name))  # says that it is not there
+            path = self.manifest_path(self.held(str(name)))
             manifest = self._readable(path)
             path.unlink(missing_ok=True)
             _remove_empty_folders(path.parent, self.home.manifests)
@@ -122,14 +128,11 @@ class ModelStore:
 
     def broken(self) -> list[tuple[Path, str]]:
         """Manifests that can't be read, or that name files which are not there, with the reason."""
-        found = []
-        for path in self._manifest_paths():
-            manifest = self._readable(path)
-            if manifest is None:
-                found.append((path, "it can't be read"))
-            elif not self.is_whole(manifest):
-                found.append((path, f"files of `{manifest.name}` are missing or cut off"))
-        return found
+        return [(path, problem) for path in self._manifest_paths() if (problem := self._problem(path))]
+
+    def manifest_path(self, name: Name) -> Path:
+        """Where the manifest of that name is, or would be."""
+        return self.home.manifests / (name.namespace or NO_NAMESPACE) / name.name / f"{name.tag}.json"
 
     def prune(self, *, older_than_seconds: float = 0.0, dry_run: bool = False) -> Pruned:
         """Deletes blobs that no model uses and downloads that nobody goes on with."""
@@ -213,8 +216,12 @@ class ModelStore:
         """Of a file in `incoming`: what its name, or that of its folder, begins with."""
         return path.relative_to(self.home.incoming).parts[0]
 
-    def _manifest_path(self, name: Name) -> Path:
-        return self.home.manifests / (name.namespace or NO_NAMESPACE) / name.name / f"{name.tag}.json"
+    def _problem(self, path: Path) -> str:
+        """What is wrong with a manifest; empty if nothing is."""
+        manifest = self._readable(path)
+        if manifest is None:
+            return "it can't be read"
+        return "" if self.is_whole(manifest) else f"files of `{manifest.name}` are missing or cut off"
 
     def _manifest_paths(self) -> list[Path]:
         return sorted(self.home.manifests.glob("*/*/*.json"))
@@ -239,6 +246,14 @@ class ModelStore:
             except OSError as error:
                 raise BadInputError(f"can't read {path}, which may name files in use: {error.strerror}") from error
         return used
+
+
+def name_taken(present: Manifest) -> NameTakenError:
+    """The refusal to give the name of a stored model to another one."""
+    return NameTakenError(
+        f"the name `{present.name}` belongs to a model from {present.source}",
+        hint=f"give another with --as NAME, or remove it with `llmasos rm {present.name}`",
+    )
 
 
 def incoming_lock(key: str) -> str:

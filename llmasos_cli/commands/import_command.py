@@ -10,7 +10,7 @@ from llmasos.errors import LlmasosError, ModelNotFoundError, UsageError
 from llmasos_cli import output
 from llmasos_cli.commands.list_command import facts_of
 from llmasos_cli.commands.pull_command import AsOption
-from llmasos_cli.options import DebugOption, JsonOption
+from llmasos_cli.options import JsonOption
 
 WhatArgument = Annotated[
     list[str] | None,
@@ -22,6 +22,7 @@ FromOption = Annotated[
     str | None,
     typer.Option("--from", help="Take what this tool holds.", metavar="ollama|huggingface|lmstudio"),
 ]
+Imported = tuple[list[dict[str, object]], LlmasosError | None]  # what was stored, and what kept the rest out
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be taken in.")]
 
 
@@ -31,7 +32,6 @@ def import_command(
     as_name: AsOption = None,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Takes in models from this disk. Files are linked where the file system allows, never moved or changed.
 
@@ -40,12 +40,17 @@ def import_command(
     llmasos import --from lmstudio
     """
     names = what or []
-    models = _import_from(from_tool, names, as_name, dry_run) if from_tool else _import_paths(names, as_name)
+    if dry_run and not from_tool:
+        raise UsageError("--dry-run goes with --from", hint="without it, nothing but the named files is taken in")
+    models, failure = _import_from(from_tool, names, as_name, dry_run) if from_tool else _import_paths(names, as_name)
     if json:
         output.write_json(models)
+    if failure:
+        raise failure
 
 
-def _import_paths(paths: list[str], as_name: str | None) -> list[dict[str, object]]:
+def _import_paths(paths: list[str], as_name: str | None) -> Imported:
+    """Every path in turn, up to the first that fails."""
     from llmasos.pull import pull
     from llmasos.store.references import looks_like_path
 
@@ -53,16 +58,19 @@ def _import_paths(paths: list[str], as_name: str | None) -> list[dict[str, objec
         raise UsageError(
             "say what to import", hint="llmasos import ./model.gguf --as NAME, or llmasos import --from ollama"
         )
-    stored = []
+    stored: list[dict[str, object]] = []
     for path in paths:
         place = path if looks_like_path(path) else f"./{path}"
-        manifest = pull(place, name=as_name, progress=output.make_progress())
+        try:
+            manifest = pull(place, name=as_name, progress=output.make_progress())
+        except LlmasosError as error:
+            return stored, error
         output.note(f"{manifest.name} is ready")
         stored.append(facts_of(manifest))
-    return stored
+    return stored, None
 
 
-def _import_from(tool: str, names: list[str], as_name: str | None, dry_run: bool) -> list[dict[str, object]]:
+def _import_from(tool: str, names: list[str], as_name: str | None, dry_run: bool) -> Imported:
     """Everything that the tool holds, or the named ones; one that fails does not keep the others out."""
     from llmasos.sources.installed import find_installed
     from llmasos.units import format_bytes
@@ -78,7 +86,7 @@ def _import_from(tool: str, names: list[str], as_name: str | None, dry_run: bool
     if dry_run:
         for model in chosen:
             output.note(f"would import {model.name} ({format_bytes(model.size)}) from {model.source}")
-        return [{"name": model.name, "size": model.size, "source": model.source} for model in chosen]
+        return [{"name": model.name, "size": model.size, "source": model.source} for model in chosen], None
     return _store(chosen, as_name, tool)
 
 
@@ -95,7 +103,7 @@ def _choose(found: list[Any], names: list[str], tool: str) -> list[Any]:
     return [by_name[name] for name in names] or found
 
 
-def _store(chosen: list[Any], as_name: str | None, tool: str) -> list[dict[str, object]]:
+def _store(chosen: list[Any], as_name: str | None, tool: str) -> Imported:
     from llmasos.pull import import_listing
     from llmasos.sources.installed import InstalledSource
     from llmasos.sources.source import Listing
@@ -113,5 +121,5 @@ def _store(chosen: list[Any], as_name: str | None, tool: str) -> list[dict[str, 
         output.note(f"{manifest.name} is ready")
         stored.append(facts_of(manifest))
     if failures:
-        raise LlmasosError(f"{failures} of {len(chosen)} models of {tool} could not be imported")
-    return stored
+        return stored, LlmasosError(f"{failures} of {len(chosen)} models of {tool} could not be imported")
+    return stored, None

@@ -24,13 +24,20 @@ def list_command(
     """
     from llmasos.store.store import ModelStore
 
-    models = [model for model in ModelStore().models() if str(model.name).startswith(prefix.lower())]
+    store = ModelStore()
+    models, broken = store.models(), store.broken()
+    chosen = [model for model in models if str(model.name).startswith(prefix.lower())]
     if json:
-        output.write_json([facts_of(model) for model in models])
+        output.write_json([facts_of(model) for model in chosen])
+    elif chosen:
+        output.write_table([_row(model) for model in chosen])
     elif models:
-        output.write_table([_row(model) for model in models])
-    else:
+        output.note(f"no installed model's name begins with `{prefix}`")
+    elif not broken:
         output.note("no models are installed yet; begin with `llmasos pull smollm2`")
+    if broken:
+        what = "1 damaged model is" if len(broken) == 1 else f"{len(broken)} damaged models are"
+        output.note(f"{what} not listed; `llmasos verify` names them")
 
 
 def facts_of(model: Manifest) -> dict[str, object]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from llmasos_cli import output
-from llmasos_cli.options import DebugOption, JsonOption, ModelArgument, OfflineOption
+from llmasos_cli.options import JsonOption, ModelArgument, OfflineOption
 
 AsOption = Annotated[str | None, typer.Option("--as", help="Store it under this name.", metavar="NAME")]
 
@@ -17,7 +17,6 @@ def pull_command(
     as_name: AsOption = None,
     json: JsonOption = False,
     offline: OfflineOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Pulls a model into the store.
 

@@ -18,7 +18,7 @@ def rm_command(models: Annotated[list[str], typer.Argument(help="Stored models."
     from llmasos.units import format_bytes
 
     store = ModelStore()
-    names = [store.get(model).name for model in models]  # all of them exist, or none is removed
-    for name in names:
+    names = [store.held(model) for model in models]  # all of them exist, or none is removed
+    for name in dict.fromkeys(names):
         freed = store.remove(name)
         output.note(f"removed {name}, {format_bytes(freed)} freed")

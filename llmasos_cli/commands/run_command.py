@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llmasos.engine.options import AnswerOptions, LoadOptions, SamplingOptions
 from llmasos.errors import BadInputError, UsageError
+from llmasos.files import require_writable, write_output
 from llmasos_cli import output
-from llmasos_cli.options import DebugOption, JsonOption, ModelArgument, OfflineOption, takes
+from llmasos_cli.options import JsonOption, ModelArgument, OfflineOption, takes
 
+if TYPE_CHECKING:
+    from llmasos.chat.prompt import Prompter
+    from llmasos.engine.engine import Engine
+    from llmasos.load import Loaded
+    from llmasos.locate import Located
+
+SEEDS = 2**32 - 1  # the one beyond means a random seed to llama.cpp
+ALL_OPTIONS = (SamplingOptions, AnswerOptions, LoadOptions)
 UNKNOWN_ANSWER_TOKENS = 1024  # room planned for an answer whose length nobody set
 
 PromptArgument = Annotated[
@@ -75,7 +85,6 @@ def run_command(
     output_file: OutputOption = None,
     offline: OfflineOption = False,
     verbose: VerboseOption = False,
-    debug: DebugOption = False,
     *,
     sampling: dict[str, Any],
     limits: dict[str, Any],
@@ -89,19 +98,22 @@ def run_command(
     llmasos run smollm2 "Three colours" --schema 'colours list' --json
     """
     from llmasos.locate import locate
-    from llmasos.settings import configured, is_offline, layered
+    from llmasos.settings import configured, is_offline, layered, own_parameters
 
+    if output_file:
+        require_writable(output_file)
     wanted = _Wanted(_read_prompt(prompt, file or []), system, raw, count, json, stats, output_file)
     sampling |= _grammar(format, schema)
     flags = {**sampling, **limits, **loading}
-    for options in (SamplingOptions, AnswerOptions, LoadOptions):
+    for options in ALL_OPTIONS:
         layered(options, *configured(options), flags)  # a wrong value is told before anything is pulled
     located = locate(model, progress=output.make_progress(), offline=offline or is_offline())
-    own = located.parameters or {}
-    chosen = [
-        layered(options, own, *configured(options), flags) for options in (SamplingOptions, AnswerOptions, LoadOptions)
-    ]
-    _answer(located, wanted, *chosen, verbose=verbose)
+    own, troubles = own_parameters(located.parameters or "{}", *ALL_OPTIONS)
+    for trouble in troubles:
+        output.note(f"note: {trouble}")
+    suggested_context = own.pop("context_length", 0)
+    chosen = [layered(options, own, *configured(options), flags) for options in ALL_OPTIONS]
+    _answer(located, wanted, *chosen, suggested_context=suggested_context, verbose=verbose)
 
 
 def _read_prompt(prompt: str | None, files: list[Path]) -> str:
@@ -110,7 +122,9 @@ def _read_prompt(prompt: str | None, files: list[Path]) -> str:
     if not sys.stdin.isatty():
         parts.append(_decode(sys.stdin.buffer.read(), "standard input"))
     parts = [part.rstrip("\n") for part in parts if part.strip()]
-    text = "\n\n".join([*parts, *([prompt] if prompt else [])])
+    if prompt:
+        parts.append(_decode(os.fsencode(prompt), "the prompt"))
+    text = "\n\n".join(parts)
     if not text.strip():
         raise UsageError("there is no prompt", hint='give one: llmasos run MODEL "PROMPT", or pipe text in')
     return text
@@ -141,29 +155,58 @@ def _grammar(form: str | None, schema: str | None) -> dict[str, str]:
     if schema is None:
         return {"grammar": JSON_GRAMMAR}
     path = Path(schema)
-    is_file = len(schema) < 1024 and "\n" not in schema and path.is_file()
-    return {"grammar": grammar_of_schema(parse_schema(_read_file(path) if is_file else schema))}
+    return {"grammar": grammar_of_schema(parse_schema(_read_file(path) if _is_file(path) else schema))}
 
 
-def _answer(located: Any, wanted: _Wanted, sampling: Any, limits: Any, loading: Any, *, verbose: bool) -> None:
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # text that is no file name at all, such as a long schema
+        return False
+
+
+def _answer(
+    located: Located,
+    wanted: _Wanted,
+    sampling: Any,
+    limits: Any,
+    loading: Any,
+    *,
+    suggested_context: int,
+    verbose: bool,
+) -> None:
     from llmasos.engine.bindings import log
     from llmasos.load import Loaded
 
     log.is_shown = verbose
-    threading.Thread(target=_import_templates, daemon=True).start()
+    if not wanted.is_raw:
+        threading.Thread(target=_import_templates, daemon=True).start()
     answer_tokens = UNKNOWN_ANSWER_TOKENS if limits.max_tokens is None else limits.max_tokens
-    loaded = Loaded(located, loading, answer_tokens=answer_tokens, prompt_bytes=len(wanted.text.encode()))
-    _warn_of_unused_gpu(loaded)
-    prompter = _make_prompter(loaded, wanted)
-    with loaded.start(len(prompter.tokens(wanted.text))) as engine:
-        if verbose:
-            from llmasos.hardware.plan import describe
+    with Loaded(
+        located,
+        loading,
+        answer_tokens=answer_tokens,
+        prompt_bytes=len(wanted.text.encode()),
+        suggested_context=suggested_context,
+        progress=output.make_progress(),
+    ) as loaded:
+        _warn_of_unused_gpu(loaded)
+        prompter = _make_prompter(loaded, wanted)
+        with loaded.start(len(prompter.tokens(wanted.text))) as engine:
+            _tell_plan(loaded, verbose=verbose)
+            fitted = prompter.fit(wanted.text, engine, limits.on_overflow)
+            if fitted.note:
+                output.note(f"note: {fitted.note}")
+            _write_answers(engine, fitted.tokens, wanted, sampling, limits)
 
-            output.note(f"llmasos: {describe(loaded.plan, loaded.machine)}")
-        fitted = prompter.fit(wanted.text, engine, limits.on_overflow)
-        if fitted.note:
-            output.note(f"note: {fitted.note}")
-        _write_answers(engine, fitted.tokens, wanted, sampling, limits)
+
+def _tell_plan(loaded: Loaded, *, verbose: bool) -> None:
+    from llmasos.hardware.plan import describe
+
+    if verbose:
+        output.note(f"llmasos: {describe(loaded.plan, loaded.machine)}")
+    if loaded.plan.beyond_training:
+        output.note("warning: the context is longer than what the model was trained for; answers may suffer")
 
 
 def _import_templates() -> None:
@@ -171,44 +214,45 @@ def _import_templates() -> None:
     import llmasos.chat.template  # noqa: F401
 
 
-def _make_prompter(loaded: Any, wanted: _Wanted) -> Any:
+def _make_prompter(loaded: Loaded, wanted: _Wanted) -> Prompter:
     from llmasos.chat.prompt import Prompter
     from llmasos.chat.template import ChatTemplate
 
-    text = None if wanted.is_raw else loaded.model.template
-    return Prompter(
-        loaded.model,
-        ChatTemplate(text) if text else None,
-        wanted.system or (None if wanted.is_raw or not text else loaded.located.system),
-    )
+    text = loaded.model.template
+    if wanted.is_raw:
+        if wanted.system:
+            raise UsageError("--raw sends the text as it is, so there is no place for --system")
+        return Prompter(loaded.model, None, None)
+    if text is None and (loaded.located.template or loaded.located.system):
+        output.note("note: the model's template is in a language that llmasos does not run; the prompt goes as it is")
+    own = loaded.located.system if text else None
+    return Prompter(loaded.model, ChatTemplate(text) if text else None, own if wanted.system is None else wanted.system)
 
 
-def _warn_of_unused_gpu(loaded: Any) -> None:
+def _warn_of_unused_gpu(loaded: Loaded) -> None:
     """Nothing runs on the processor silently while a graphics card is there, unless that was asked for."""
-    from llmasos.hardware.machine import mend_command
+    from llmasos.engine.build import FLAGS, install_command
 
     asked = loaded.options.gpu_layers
     if loaded.machine.cards or asked == 0:
         return
     if maker := loaded.machine.unused_gpu:
         output.note(f"warning: the engine was not built for this machine's {maker} graphics card; the processor works")
-        output.note(f"hint: {mend_command(maker)}, or --gpu-layers 0 to be content with that")
+        output.note(f"hint: {install_command(FLAGS[maker])}, or --gpu-layers 0 to be content with that")
     elif asked:
         output.note(f"warning: --gpu-layers {asked} was asked for and there is no graphics card; the processor works")
 
 
-def _write_answers(engine: Any, tokens: list[int], wanted: _Wanted, sampling: Any, limits: Any) -> None:
-    from dataclasses import replace
-
+def _write_answers(engine: Engine, tokens: list[int], wanted: _Wanted, sampling: Any, limits: Any) -> None:
     texts = []
     for index in range(wanted.count):
-        seed = None if sampling.seed is None else sampling.seed + index
+        seed = None if sampling.seed is None else (sampling.seed + index) % SEEDS
         texts.append(_write_answer(engine, tokens, wanted, replace(sampling, seed=seed), limits))
     if wanted.to_file:
-        _write_file(wanted.to_file, "".join(texts))
+        write_output(wanted.to_file, "".join(texts))
 
 
-def _write_answer(engine: Any, tokens: list[int], wanted: _Wanted, sampling: Any, limits: Any) -> str:
+def _write_answer(engine: Engine, tokens: list[int], wanted: _Wanted, sampling: Any, limits: Any) -> str:
     """Streams one answer; returns what was, or is to be, written."""
     from llmasos.chat.prompt import stream
     from llmasos.engine.sequence import Answer, Chunk
@@ -226,21 +270,14 @@ def _write_answer(engine: Any, tokens: list[int], wanted: _Wanted, sampling: Any
             output.write_line()  # the shell's prompt begins on a line of its own
         raise
     assert answer is not None
+    if answer.finish_reason == "context":
+        output.note(f"note: the answer ended because the context of {engine.context.length} tokens is full")
     line = _json_line(answer) if wanted.as_json else f"{answer.text}\n"
     if wanted.to_file is None:
         output.write(line if wanted.as_json else "\n")
     if wanted.with_stats:
         output.note(_stats(answer))
     return line
-
-
-def _write_file(path: Path, text: str) -> None:
-    from llmasos.store.blobs import write_whole
-
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise BadInputError(f"can't write {path}: {error.strerror}") from error
 
 
 def _json_line(answer: Any) -> str:

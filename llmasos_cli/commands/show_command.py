@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json import dumps, loads
 from typing import Annotated
 
 import typer
@@ -30,14 +31,14 @@ def show_command(
     store = ModelStore()
     manifest = store.get(model)
     if template:
-        output.write_line(store.text(manifest, "template") or _template_inside(manifest, store))
+        output.write_text(store.text(manifest, "template") or _template_inside(manifest, store))
     elif license_text:
-        output.write_line(store.text(manifest, "license") or manifest.license or "unknown")
+        output.write_text(store.text(manifest, "license") or manifest.license or "unknown")
     elif json:
         output.write_json(describe(manifest, store))
     else:
         for key, value in _readable(manifest, store).items():
-            output.write_line(f"{key:<16}{value}")
+            output.write_line(f"{key:<16}{output.visible_line(value)}")
 
 
 def describe(manifest: Manifest, store: ModelStore) -> dict[str, object]:
@@ -59,12 +60,22 @@ def describe(manifest: Manifest, store: ModelStore) -> dict[str, object]:
         "lineage": list(manifest.lineage),
         "created_at": manifest.created_at,
         "system": store.text(manifest, "system"),
-        "parameters_set": store.text(manifest, "parameters"),
+        "parameters_set": _parameters_set(manifest, store),
         "files": [
             {"role": file.role, "digest": file.digest, "size": file.size, "name": file.file_name}
             for file in manifest.files
         ],
     }
+
+
+def _parameters_set(manifest: Manifest, store: ModelStore) -> dict[str, object] | None:
+    """The parameters that the model brings, as they are stored; None if there are none that JSON can hold."""
+    try:
+        found = loads(store.text(manifest, "parameters") or "null")
+        dumps(found, allow_nan=False)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _readable(manifest: Manifest, store: ModelStore) -> dict[str, str]:

@@ -25,14 +25,15 @@ def verify_command(
     from llmasos.store.store import ModelStore
 
     store = ModelStore()
-    chosen = [store.get(model) for model in models] if models else store.models()
+    named = {store.held(model) for model in models or []}
+    places = {store.manifest_path(name) for name in named}
+    broken = [(path, problem) for path, problem in store.broken() if not named or path in places]
+    chosen = [manifest for manifest in store.models() if not named or manifest.name in named]
     progress = output.make_progress()
     damages = []
     for manifest in chosen:
-        progress.start(f"verifying {manifest.name}", manifest.size)
-        damages += store.verify(manifest, progress.update)
-        progress.finish()
-    broken = [] if models else store.broken()
+        with progress.work(f"verifying {manifest.name}", manifest.size):
+            damages += store.verify(manifest, progress.update)
     if json:
         output.write_json(
             {

@@ -32,6 +32,7 @@ def test_list_shows_a_table_for_people_and_json_for_programs(llmasos, stored, ti
 
 
 def test_list_takes_a_prefix(llmasos, stored):
+    assert llmasos("list", "x").stderr == "no installed model's name begins with `x`\n"
     assert json.loads(llmasos("list", "ti", "--json").stdout) != []
     assert json.loads(llmasos("list", "x", "--json").stdout) == []
 
@@ -105,13 +106,61 @@ def test_verify_finds_a_changed_file(llmasos, tiny_model, tmp_path, home):
     assert "is changed" in result.stderr
 
 
-def test_a_model_whose_file_is_cut_off_is_not_listed(llmasos, tiny_model, tmp_path):
+@pytest.fixture
+def damaged(llmasos, tiny_model, tmp_path):
+    """A store with one model, `mine`, whose file is cut off: it is linked, so the store's file changes with ours."""
     mine = tmp_path / "mine.gguf"
     mine.write_bytes(tiny_model.read_bytes())
-    llmasos("import", mine)
+    assert llmasos("import", mine).exit_code == 0
     os.truncate(mine, 1000)
-    assert llmasos("list", "--json").stdout == "[]\n"
-    assert llmasos("verify").exit_code == 5
+
+
+def test_a_damaged_model_is_not_listed_but_told_of(llmasos, damaged):
+    told = "1 damaged model is not listed; `llmasos verify` names them\n"
+    for flags in ([], ["--json"], ["m"]):
+        result = llmasos("list", *flags)
+        assert (result.stdout, result.stderr) == ("[]\n" if "--json" in flags else "", told)
+
+
+@pytest.mark.parametrize("names", [[], ["mine"]])
+def test_verify_names_a_damaged_model(llmasos, damaged, names):
+    result = llmasos("verify", *names, "--json")
+    assert result.exit_code == 5
+    [broken] = json.loads(result.stdout)["broken_manifests"]
+    assert broken["problem"] == "files of `mine` are missing or cut off"
+    assert "hint: remove the model with `llmasos rm` and pull it again" in result.stderr
+
+
+def test_a_damaged_model_can_be_removed(llmasos, damaged):
+    result = llmasos("show", "mine")
+    assert result.exit_code == 3
+    assert "error: model `mine` is damaged" in result.stderr
+    assert "hint: remove it with `llmasos rm mine`" in result.stderr
+    assert llmasos("rm", "mine", "mine").exit_code == 0
+    assert llmasos("verify").stderr == "0 models verified\n"
+
+
+def test_verify_puts_the_terminal_in_order_when_it_is_interrupted(monkeypatch, llmasos, stored):
+    from llmasos.progress import Progress
+    from llmasos.store.store import ModelStore
+    from llmasos_cli import output
+    from llmasos_cli.commands.verify_command import verify_command
+
+    class Ends(Progress):
+        is_finished = False
+
+        def finish(self) -> None:
+            self.is_finished = True
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    progress = Ends()
+    monkeypatch.setattr(output, "make_progress", lambda: progress)
+    monkeypatch.setattr(ModelStore, "verify", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        verify_command(models=["tiny"])
+    assert progress.is_finished
 
 
 def test_prune_frees_what_no_model_uses(llmasos, stored, home):
@@ -132,9 +181,34 @@ def test_import_takes_what_ollama_holds(llmasos, tiny_model, tmp_path, monkeypat
     assert result.exit_code == 0, result.stderr
     shown = json.loads(llmasos("show", "ollama/tiny:1b", "--json").stdout)
     assert shown["system"] == "You are tiny."
+    assert shown["parameters_set"] == {"temperature": 0, "num_predict": 3}
     assert Path(shown["path"]).samefile(
         next((folder / "blobs").glob("sha256-*"), Path()).parent / f"sha256-{shown['digest'][7:]}"
     )
+
+
+def test_import_tells_what_it_stored_although_others_failed(llmasos, tiny_model, tmp_path, monkeypatch):
+    folder = make_ollama_folder(tmp_path / "ollama", tiny_model)
+    monkeypatch.setenv("OLLAMA_MODELS", str(folder))
+    manifest = (folder / "manifests/registry.ollama.ai/library/tiny/1b").read_text()
+    (folder / "manifests/registry.ollama.ai/library/tiny/bad").write_text(
+        manifest.replace(damage_blob(folder, tiny_model), f"sha256:{'1' * 64}")
+    )
+    result = llmasos("import", "--from", "ollama", "--json")
+    assert result.exit_code == 1
+    assert [model["name"] for model in json.loads(result.stdout)] == ["ollama/tiny:1b"]
+    assert "error: 1 of 2 models of ollama could not be imported" in result.stderr
+
+
+def test_import_tells_which_files_it_stored_before_one_failed(llmasos, tiny_model, tmp_path):
+    result = llmasos("import", tiny_model, tmp_path / "nothing.gguf", "--json")
+    assert result.exit_code == 3
+    assert [model["name"] for model in json.loads(result.stdout)] == ["tiny"]
+
+
+def test_a_dry_run_never_imports(llmasos, tiny_model):
+    assert llmasos("import", tiny_model, "--dry-run").exit_code == 2
+    assert llmasos("list", "--json").stdout == "[]\n"
 
 
 def test_import_of_nothing_is_a_wrong_call(llmasos):
@@ -153,6 +227,16 @@ def test_version(llmasos):
     from llmasos import __version__
 
     assert llmasos("--version").stdout == f"llmasos {__version__}\n"
+
+
+def damage_blob(folder: Path, model: Path) -> str:
+    """Puts a file of another content under the name `sha256-111…`; returns the digest of the sound one."""
+    import hashlib
+
+    content = bytearray(model.read_bytes())
+    content[-1] ^= 1
+    (folder / "blobs" / f"sha256-{'1' * 64}").write_bytes(content)
+    return f"sha256:{hashlib.sha256(model.read_bytes()).hexdigest()}"
 
 
 def make_ollama_folder(folder: Path, model: Path) -> Path:

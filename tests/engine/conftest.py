@@ -18,6 +18,7 @@ def engine(tiny_model: Path) -> Iterator[Engine]:
     model = load_model([tiny_model], ModelOptions())
     with Engine(model, Context(model, ContextOptions(256, threads=1, batch_size=32))) as engine:
         yield engine
+    model.close()
 
 
 @pytest.fixture

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-import time
+from pathlib import Path
 
 import pytest
 
+from llmasos.engine.context import Context, ContextOptions
 from llmasos.engine.engine import Engine
+from llmasos.engine.model import ModelOptions, load_model
 from llmasos.engine.options import AnswerOptions, SamplingOptions
 from llmasos.engine.sequence import Answer
-from llmasos.errors import BadInputError, PromptTooLongError
+from llmasos.errors import BadInputError, LlmasosError, PromptTooLongError
 
 GREEDY = SamplingOptions(temperature=0)
 
@@ -50,7 +52,7 @@ def test_no_tokens_asked_for_gives_an_empty_answer(engine: Engine):
 
 
 def test_the_models_own_end_token_ends_an_answer(engine: Engine):
-    end = tokens_of(engine, "x")[:0] + engine.model.tokenize("<|end|>", add_special=False, parse_special=True)
+    end = engine.model.tokenize("<|end|>", add_special=False, parse_special=True)
     given = answer(engine, "the cat", SamplingOptions(temperature=0, logit_bias=(f"{end[0]}=1000",)), ignore_eos=False)
     assert (given.tokens, given.finish_reason) == ((), "stop")
 
@@ -95,7 +97,7 @@ def test_penalties_look_at_the_prompt_too(engine: Engine):
     prompt = [*tokens_of(engine, "the cat"), plain, *tokens_of(engine, "the cat")]
     sampling = SamplingOptions(temperature=0, presence_penalty=100, repeat_last_n=-1)
     sequence = engine.submit(prompt, sampling, AnswerOptions(max_tokens=1, ignore_eos=True))
-    assert list(sequence)[0:0] == []
+    list(sequence)
     assert sequence.answer is not None
     assert sequence.answer.tokens[0] not in prompt
 
@@ -136,7 +138,7 @@ def test_tokens_that_are_none_are_refused(engine: Engine, tokens: list[int]):
 
 def test_an_answer_that_fills_the_context_ends_there(engine: Engine):
     given = answer(engine, "x" * 250, max_tokens=None)
-    assert given.finish_reason == "length"
+    assert given.finish_reason == "context"
     assert given.prompt_tokens + len(given.tokens) == 256 + 1  # the last token needs no place in the cache
 
 
@@ -199,13 +201,38 @@ def test_prompts_of_several_threads_are_answered_each_its_own(engine: Engine):
     assert together == alone
 
 
-def test_closing_ends_a_running_answer(tiny_model):
-    from llmasos.engine.context import Context, ContextOptions
-    from llmasos.engine.model import ModelOptions, load_model
-
+def test_closing_cancels_what_runs_and_what_waits(tiny_model: Path):
     model = load_model([tiny_model], ModelOptions())
     engine = Engine(model, Context(model, ContextOptions(256, threads=1)))
-    engine.submit([65], GREEDY, AnswerOptions(ignore_eos=True, on_overflow="shift"))
-    time.sleep(0.05)
+    endless = AnswerOptions(ignore_eos=True, on_overflow="shift")
+    running, waiting = engine.submit([65], GREEDY, endless), engine.submit([66], GREEDY, endless)
+    next(iter(running))
     engine.close()
-    assert model.handle is None
+    for sequence in (running, waiting):
+        list(sequence)
+        assert sequence.answer is not None
+        assert sequence.answer.finish_reason == "cancelled"
+    with pytest.raises(LlmasosError, match="closed"):
+        engine.submit([65], GREEDY, endless)
+    model.close()
+
+
+def test_a_closed_model_refuses_instead_of_crashing(tiny_model: Path):
+    model = load_model([tiny_model], ModelOptions())
+    model.close()
+    with pytest.raises(LlmasosError, match="closed"):
+        model.tokenize("x", add_special=False, parse_special=False)
+
+
+def test_an_abort_in_the_middle_of_a_prompt_leaves_a_sound_cache(engine: Engine):
+    sequence = engine.submit([65] * 200, GREEDY, AnswerOptions(max_tokens=1))
+    engine.cancel(sequence)
+    list(sequence)
+    assert answer(engine, "the cat").tokens == answer(engine, "the cat").tokens
+
+
+def test_after_a_shift_only_what_was_never_shifted_is_reused(engine: Engine):
+    first = answer(engine, "the cat", max_tokens=400, on_overflow="shift")
+    written = engine.model.detokenize(first.tokens[:50])
+    again = answer(engine, "the cat" + written, max_tokens=1)
+    assert again.cached_tokens <= len(tokens_of(engine, "the cat"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from llmasos.hardware.machine import (
     Machine,
     _clean_file_bytes,
     _cpu_quota,
+    _find_cgroup_folders,
     _limited,
     _linux_memory,
     read_machine,
@@ -86,6 +88,44 @@ def test_the_smallest_quota_of_time_holds(tmp_path: Path, inner: str, outer: str
     assert _cpu_quota([*groups, tmp_path / "nothing here"]) == quota
 
 
+# Control groups of version 1, in containers on older systems.
+
+
+def test_an_older_container_has_what_its_limit_leaves(tmp_path: Path):
+    stat = "active_file 1\ntotal_active_file 300\ntotal_inactive_file 200\ntotal_dirty 30\ntotal_writeback 4"
+    group = control_group(
+        tmp_path, memory_limit_in_bytes=4 * GIB, memory_usage_in_bytes=1 * GIB + 466, memory_stat=stat
+    )
+    assert _clean_file_bytes(group) == 466
+    assert _limited(16 * GIB, 8 * GIB, [group]) == (4 * GIB, 3 * GIB)
+
+
+def test_an_older_group_without_a_limit_states_a_huge_one(tmp_path: Path):
+    group = control_group(tmp_path, memory_limit_in_bytes=9223372036854771712, memory_usage_in_bytes=GIB)
+    assert _limited(16 * GIB, 8 * GIB, [group]) == (16 * GIB, 8 * GIB)
+
+
+@pytest.mark.parametrize(("allowed", "quota"), [(-1, None), (0, None), (150_000, 1.5)])
+def test_an_older_groups_quota_of_time_holds(tmp_path: Path, allowed: int, quota: float | None):
+    assert _cpu_quota([control_group(tmp_path, cpu_cfs_quota_us=allowed, cpu_cfs_period_us=100_000)]) == quota
+    assert _cpu_quota([control_group(tmp_path / "half", cpu_cfs_quota_us=allowed)]) is None
+
+
+@pytest.mark.parametrize(
+    ("listing", "folders"),
+    [
+        ("0::/a/b", ["a/b", "a", ""]),
+        ("0::/", [""]),
+        ("9:cpu,cpuacct:/c\n4:memory:/a/b\n1:name=systemd:/x", ["memory/a/b", "memory/a", "memory"]),
+        ("4:memory:/a\n0::/", ["memory/a", "memory", ""]),
+        ("4:memory:/a:b", ["memory/a:b", "memory"]),
+        ("", []),
+    ],
+)
+def test_the_groups_around_a_process_are_found_from_the_innermost(tmp_path: Path, listing: str, folders: list[str]):
+    assert _find_cgroup_folders(listing, "memory", tmp_path) == [tmp_path / folder for folder in folders]
+
+
 def test_this_machine_has_memory_and_cores():
     total, available = read_memory()
     assert 0 < available <= total
@@ -101,6 +141,12 @@ def test_an_integrated_card_counts_only_where_there_is_no_other():
     assert Machine(1, 1, 1, (processor, integrated, discrete)).cards == (discrete,)
     assert Machine(1, 1, 1, (processor, integrated)).cards == (integrated,)
     assert Machine(1, 1, 1, (processor,)).cards == ()
+
+
+def test_remote_cards_come_first_and_do_not_hide_an_integrated_one():
+    remote, discrete, integrated = replace(card("gpu"), name="RPC0"), card("gpu"), card("igpu")
+    assert Machine(1, 1, 1, (discrete, integrated, remote)).cards == (remote, discrete)
+    assert Machine(1, 1, 1, (integrated, remote)).cards == (remote, integrated)
 
 
 def test_a_card_that_the_engine_uses_is_not_told_as_unused():

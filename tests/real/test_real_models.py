@@ -113,7 +113,14 @@ def test_a_context_grows_to_a_long_prompt(llmasos):
 
 def test_a_model_in_chunks_is_put_together(llmasos):
     result = llmasos(
-        "run", "gemma3:270m-base", "Water is made of hydrogen and", "--temperature", "0", "--max-tokens", "1", timeout=200
+        "run",
+        "gemma3:270m-base",
+        "Water is made of hydrogen and",
+        "--temperature",
+        "0",
+        "--max-tokens",
+        "1",
+        timeout=200,
     )
     assert (result.exit_code, result.stdout) == (0, " oxygen\n")
     assert json.loads(llmasos("show", "gemma3:270m-base", "--json").stdout)["digest"] == GEMMA

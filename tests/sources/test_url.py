@@ -31,7 +31,10 @@ def test_an_address_is_one_file():
 
 def test_secrets_are_sent_but_not_kept():
     address = "https://me:secret@host/x.gguf?token=secret"
-    assert listing(address) == Listing("https://host/x.gguf", (RemoteFile("weights", "x.gguf", address),))
+    found = listing(address)
+    assert found.files == (RemoteFile("weights", "x.gguf", address),)
+    assert found.source.startswith("https://host/x.gguf#") and "secret" not in found.source
+    assert found.source != listing("https://host/x.gguf?token=other").source
 
 
 def test_a_part_of_a_split_model_means_all_of_it():

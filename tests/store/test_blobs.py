@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmasos.errors import BadInputError, DiskFullError
-from llmasos.store.blobs import CHUNK_BYTES, Blobs, bytes_held, digest_of, write_whole
+from llmasos.store.blobs import CHUNK_BYTES, Blobs, bytes_held, digest_of
 
 CONTENT = b"weights " * 100
 DIGEST = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
@@ -204,29 +204,3 @@ def test_only_blobs_are_listed(blobs: Blobs):
     for name in (DIGEST.replace(":", "-"), f".{DIGEST.replace(':', '-')}.copy", "notes.txt", "sha256-short"):
         (blobs.folder / name).touch()
     assert list(blobs.all()) == [DIGEST]
-
-
-# Small files.
-
-
-def test_a_small_file_is_replaced_whole(tmp_path: Path):
-    path = tmp_path / "a" / "b.json"
-    write_whole(path, "old")
-    write_whole(path, "new 中文")
-    assert path.read_text(encoding="utf-8") == "new 中文"
-    assert list(path.parent.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("when", ["fsync", "replace"])
-def test_a_small_file_that_can_not_be_written_leaves_the_old_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
-):
-    path = tmp_path / "x.json"
-    write_whole(path, "old")
-    place = os if when == "fsync" else Path
-    with monkeypatch.context() as full_disk:
-        full_disk.setattr(place, when, lambda *arguments: refuse(errno.ENOSPC))
-        with pytest.raises(DiskFullError, match="takes no more"):
-            write_whole(path, "new")
-    assert path.read_text() == "old"
-    assert list(tmp_path.glob("*x.json*")) == [path]

@@ -137,6 +137,7 @@ schemes = st.sampled_from(["", "hf:", "ollama:", "pypi:", "https://", "https://h
 @example("hf:", "org/name:_")
 @example("https://h/", "x" * 300 + ".gguf")
 @example("https://h/", "a%2Fb.gguf")
+@example("~", "\0")
 def test_any_text_is_a_reference_or_refused_and_a_reference_suggests_a_name(scheme: str, text: str):
     try:
         reference = parse_reference(scheme + text)

@@ -94,8 +94,17 @@ def test_a_model_that_is_not_whole_is_not_there_but_told_of(store: ModelStore, d
         path.symlink_to("/nothing/there")
     assert (store.models(), store.find(X)) == ([], None)
     assert store.broken() == [(manifest_path(store, X), "files of `x` are missing or cut off")]
-    with pytest.raises(ModelNotFoundError):
+    assert store.held("X") == X
+    with pytest.raises(ModelNotFoundError, match="model `x` is damaged: files of `x` are missing or cut off") as error:
         store.get("x")
+    assert error.value.hint == "remove it with `llmasos rm x` and pull it again"
+
+
+def test_a_damaged_model_is_near_a_name_too(store: ModelStore):
+    store.paths(add(store, Name("", "smollm2"), b"one"))[0].unlink()
+    with pytest.raises(ModelNotFoundError) as error:
+        store.held("smolm2")
+    assert error.value.near == ("smollm2",)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"{}", b'{"format_version": 1, "name": "no name!"}'])
@@ -115,7 +124,7 @@ def test_a_name_that_is_taken_is_not_given_to_another_model(store: ModelStore):
     first = add(store, X, b"one", source="hf:org/x@abc")
     with pytest.raises(NameTakenError, match="the name `x` belongs to a model from hf:org/x@abc") as error:
         add(store, X, b"two")
-    assert error.value.hint == "give another with --as, or remove it with `llmasos rm x`"
+    assert error.value.hint == "give another with --as NAME, or remove it with `llmasos rm x`"
     assert store.find(X) == first
 
 

@@ -1,0 +1,86 @@
+"""Writing files so that nobody meets half of one, and what a full disk is called."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from llmasos.errors import BadInputError, DiskFullError
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replaces a small file at once: a reader, or a power cut, meets the old text or the new one."""
+    with disk_full_is_an_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+        try:
+            with temporary.open("x", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    sync_folder(path.parent)
+
+
+def write_output(path: Path, text: str) -> None:
+    """Writes what a person asked to have in a file: links are followed, pipes and devices are written into."""
+    target = path.resolve()
+    try:
+        if target.exists() and not target.is_file():
+            target.write_text(text, encoding="utf-8")
+            return
+        mode = target.stat().st_mode if target.exists() else None
+        write_whole(target, text)
+        if mode is not None:
+            target.chmod(mode)
+    except OSError as error:
+        raise BadInputError(f"can't write {path}: {error.strerror}") from error
+
+
+def require_writable(path: Path) -> None:
+    """Refuses a file that can't be written, before the work that it is to hold is done."""
+    target = path.resolve()
+    if target.is_dir():
+        raise BadInputError(f"can't write {path}: it is a folder")
+    if not target.parent.is_dir():
+        raise BadInputError(f"can't write {path}: there is no folder {target.parent}")
+    if not os.access(target if target.exists() else target.parent, os.W_OK):
+        raise BadInputError(f"can't write {path}: that is not allowed")
+
+
+def sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames in a folder survive a power cut, where the platform can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def disk_full_is_an_error(place: Path) -> Iterator[None]:
+    """Turns the system's word for a full disk, a quota or a file too large into ours."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise DiskFullError(
+                f"the disk is full: {place.parent} takes no more",
+                hint="free some room (`llmasos prune`) and run the same again",
+            ) from error
+        raise
