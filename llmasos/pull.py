@@ -16,7 +16,6 @@ from llmasos.errors import (
     CorruptModelError,
     LlmasosError,
     ModelNotFoundError,
-    NameTakenError,
     NetworkError,
 )
 from llmasos.formats.gguf import GgufHeader, read_header
@@ -35,7 +34,7 @@ from llmasos.store.references import (
     parse_reference,
     suggested_name,
 )
-from llmasos.store.store import ModelStore, incoming_lock
+from llmasos.store.store import ModelStore, incoming_lock, name_taken
 
 COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
@@ -98,7 +97,7 @@ def import_listing(
         if present is None:
             return _bring_in(source, listing, request, store, progress, label=f"importing {request.name}")
         if present.source != listing.source:
-            raise _name_taken(present)
+            raise name_taken(present)
         return present
 
 
@@ -158,15 +157,8 @@ def _present(request: Request, store: ModelStore) -> Manifest | None:
     if manifest is None:
         return None
     if not any(_is_from(manifest, source.reference) for source in request.sources):
-        raise _name_taken(manifest)
+        raise name_taken(manifest)
     return manifest
-
-
-def _name_taken(present: Manifest) -> NameTakenError:
-    return NameTakenError(
-        f"the name `{present.name}` belongs to a model from {present.source}",
-        hint=f"give another with --as NAME, or remove it with `llmasos rm {present.name}`",
-    )
 
 
 def _is_from(manifest: Manifest, reference: Reference) -> bool:

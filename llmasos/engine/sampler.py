@@ -11,7 +11,7 @@ from typing import Any
 from llmasos.engine.bindings import captured_complaints, lib, log
 from llmasos.engine.context import Context, logits_of_last
 from llmasos.engine.model import Model
-from llmasos.engine.options import SamplingOptions
+from llmasos.engine.options import MOST_TOKENS, SamplingOptions
 from llmasos.errors import BadInputError, UsageError
 
 MIROSTAT_CANDIDATES = 100  # llama.cpp's m
@@ -128,8 +128,13 @@ def _penalties(model: Model, options: SamplingOptions, seed: int) -> list[Any]:
     strengths = (options.repeat_penalty, options.frequency_penalty, options.presence_penalty)
     if strengths == (1.0, 0.0, 0.0) or options.repeat_last_n == 0:
         return []
-    last_n = model.trained_context_length if options.repeat_last_n < 0 else options.repeat_last_n
+    last_n = _looked_back(options.repeat_last_n, model)
     return [lib.llama_sampler_init_penalties(model.vocabulary_size, last_n, *strengths)]
+
+
+def _looked_back(asked: int, model: Model) -> int:
+    """How many tokens a penalty looks back at: all that the model can hold, if that is asked for."""
+    return min(model.trained_context_length, MOST_TOKENS) if asked < 0 else asked
 
 
 def _dry(model: Model, options: SamplingOptions, seed: int) -> list[Any]:
@@ -137,7 +142,7 @@ def _dry(model: Model, options: SamplingOptions, seed: int) -> list[Any]:
         return []
     breakers = [text.encode() for text in options.dry_sequence_breakers]
     array = (ctypes.c_char_p * len(breakers))(*breakers)
-    last_n = model.trained_context_length if options.dry_penalty_last_n < 0 else options.dry_penalty_last_n
+    last_n = _looked_back(options.dry_penalty_last_n, model)
     return [
         lib.llama_sampler_init_dry(
             model.vocabulary,

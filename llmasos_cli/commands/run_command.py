@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmasos.engine.options import AnswerOptions, LoadOptions, SamplingOptions
+from llmasos.engine.options import ALL_OPTIONS, AnswerOptions, LoadOptions, SamplingOptions
 from llmasos.errors import BadInputError, UsageError
 from llmasos.files import require_writable, write_output
 from llmasos_cli import output
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from llmasos.locate import Located
 
 SEEDS = 2**32 - 1  # the one beyond means a random seed to llama.cpp
-ALL_OPTIONS = (SamplingOptions, AnswerOptions, LoadOptions)
 UNKNOWN_ANSWER_TOKENS = 1024  # room planned for an answer whose length nobody set
 
 PromptArgument = Annotated[
@@ -37,7 +36,9 @@ FileOption = Annotated[
 SystemOption = Annotated[str | None, typer.Option("--system", help="What the model should be and do.", metavar="TEXT")]
 RawOption = Annotated[bool, typer.Option("--raw", help="No chat template: the model goes on from the prompt as it is.")]
 StatsOption = Annotated[bool, typer.Option("--stats", help="Say on standard error how fast it went.")]
-CountOption = Annotated[int, typer.Option("-n", "--count", help="How many answers.", metavar="COUNT", min=1)]
+CountOption = Annotated[
+    int, typer.Option("-n", "--count", help="How many answers.", metavar="COUNT", min=1, max=10_000)
+]
 OutputOption = Annotated[
     Path | None, typer.Option("-o", "--output", help="Write the answer to this file instead.", metavar="FILE")
 ]
@@ -98,8 +99,10 @@ def run_command(
     llmasos run smollm2 "Three colours" --schema 'colours list' --json
     """
     from llmasos.locate import locate
-    from llmasos.settings import configured, is_offline, layered, own_parameters
+    from llmasos.settings import configured, is_offline, layered, own_parameters, read_config, unknown_keys
 
+    for warning in unknown_keys(read_config(), *ALL_OPTIONS):
+        output.note(f"warning: {warning}")
     if output_file:
         require_writable(output_file)
     wanted = _Wanted(_read_prompt(prompt, file or []), system, raw, count, json, stats, output_file)
