@@ -10,7 +10,9 @@ PROMPT ?= Write one sentence about the sea.
 
 install: $(READY)
 
+# The engine is compiled before pip could tell that this Python is too old.
 $(READY): pyproject.toml tools/engine-build.env tools/engine_wheel.py
+	@$(PYTHON) -c "import sys; sys.exit('Python 3.10 or newer is needed' if sys.version_info < (3, 10) else 0)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	wheel=$$($(BIN)/python tools/engine_wheel.py) && $(BIN)/python -m pip install --quiet --disable-pip-version-check "$$wheel" -e '.[dev]'

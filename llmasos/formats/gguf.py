@@ -23,7 +23,7 @@ SCALAR_BYTES = {kind: struct.calcsize(code) for kind, code in SCALARS.items()}
 
 LONGEST_KEPT_ARRAY = 1024  # per-layer numbers are kept, vocabularies are not
 LONGEST_KEPT_TEXT = 1024**2  # chat templates are kept, whole tokenizer files are not
-MOST_KEPT_BYTES = 16 * 1024**2  # of names, texts and arrays together
+MOST_KEPT_BYTES = 8 * 1024**2  # of names, texts and arrays together
 MOST_STRINGS = 10_000_000  # in arrays; walking over so many takes a second
 LONGEST_KEY = 65535
 MOST_DIMENSIONS = 4  # GGML_MAX_DIMS
@@ -276,7 +276,8 @@ class _Reader:
         return self.take(length).decode("utf-8", "replace")
 
     def scalars(self, code: str, count: int) -> list[Any]:
-        return [value for (value,) in struct.iter_unpack(code, self.take(count * struct.calcsize(code)))]
+        content = self.take(count * struct.calcsize(code))
+        return list(struct.unpack(f"<{count}{code[1]}", content))
 
     def skip_strings(self, count: int) -> None:
         """Walks over `count` strings: vocabularies have 260,000, so this loop is kept bare."""

@@ -256,14 +256,16 @@ def test_a_file_that_is_not_there_is_bad_input(tmp_path: Path):
     ids=["many arrays", "many texts", "many strings"],
 )
 def test_a_file_that_would_fill_the_memory_is_refused_before_it_does(bomb: bytes):
+    begun = time.process_time()
+    with pytest.raises(CorruptModelError):
+        parse_header(bomb)
+    assert time.process_time() - begun < 5
     tracemalloc.start()
-    begun = time.perf_counter()
     with pytest.raises(CorruptModelError):
         parse_header(bomb)
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak_bytes < 300 * 2**20
-    assert time.perf_counter() - begun < 10
+    assert peak_bytes < 150 * 2**20
 
 
 # Properties.
