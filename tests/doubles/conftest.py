@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import httpx
+import httpx2
 import pytest
 
 
@@ -14,6 +14,6 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def client() -> Iterator[httpx.Client]:
-    with httpx.Client(timeout=5, verify=False) as client:  # no certificates to read: faster
+def client() -> Iterator[httpx2.Client]:
+    with httpx2.Client(timeout=5, verify=False) as client:  # no certificates to read: faster
         yield client

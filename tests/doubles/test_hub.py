@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic, sleep
 
-import httpx
+import httpx2
 import pytest
 from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import (
@@ -225,7 +225,7 @@ def test_the_environment_points_the_client_to_it(hub: StandInHub) -> None:
 # The Ollama registry.
 
 
-def test_an_ollama_model_has_a_manifest_of_its_layers(hub: StandInHub, client: httpx.Client) -> None:
+def test_an_ollama_model_has_a_manifest_of_its_layers(hub: StandInHub, client: httpx2.Client) -> None:
     hub.add_ollama(
         "library/llama3.2",
         "1b",
@@ -249,7 +249,7 @@ def test_an_ollama_model_has_a_manifest_of_its_layers(hub: StandInHub, client: h
     assert config["model_format"] == "gguf"
 
 
-def test_an_ollama_blob_is_redirected_to_the_cdn(hub: StandInHub, client: httpx.Client) -> None:
+def test_an_ollama_blob_is_redirected_to_the_cdn(hub: StandInHub, client: httpx2.Client) -> None:
     hub.add_ollama("library/llama3.2", "1b", model=WEIGHTS)
     url = f"{hub.url}/v2/library/llama3.2/blobs/sha256:{sha256(WEIGHTS)}"
     answer = client.get(url)
@@ -267,7 +267,7 @@ def test_an_ollama_blob_is_redirected_to_the_cdn(hub: StandInHub, client: httpx.
     ],
 )
 def test_what_the_registry_lacks_is_an_error_as_json(
-    hub: StandInHub, client: httpx.Client, path: str, code: str
+    hub: StandInHub, client: httpx2.Client, path: str, code: str
 ) -> None:
     hub.add_ollama("library/llama3.2", "1b", model=WEIGHTS)
     answer = client.get(f"{hub.url}/v2/{path}")
@@ -277,7 +277,7 @@ def test_what_the_registry_lacks_is_an_error_as_json(
 # Closing, and the program.
 
 
-def test_closing_cuts_what_hangs_at_once(client: httpx.Client) -> None:
+def test_closing_cuts_what_hangs_at_once(client: httpx2.Client) -> None:
     with StandInHub() as hub, ThreadPoolExecutor(3) as pool:
         url = hub.url + hub.add_file("x.gguf", WEIGHTS)
         hub.fault("x.gguf", Fault(stall_seconds=60))
@@ -289,19 +289,19 @@ def test_closing_cuts_what_hangs_at_once(client: httpx.Client) -> None:
         begun = monotonic()
         hub.close()
         assert monotonic() - begun < 2
-        assert all(isinstance(each.exception(), httpx.TransportError) for each in hanging)
-    with pytest.raises(httpx.ConnectError):
+        assert all(isinstance(each.exception(), httpx2.TransportError) for each in hanging)
+    with pytest.raises(httpx2.ConnectError):
         client.get(url)
 
 
-def test_it_can_come_back_on_its_port(client: httpx.Client) -> None:
+def test_it_can_come_back_on_its_port(client: httpx2.Client) -> None:
     with StandInHub() as hub:
         port = int(hub.url.rsplit(":")[-1])
     with StandInHub(port) as hub:
         assert client.get(hub.url + hub.add_file("x.gguf", WEIGHTS)).content == WEIGHTS
 
 
-def test_the_program_serves_a_folder_of_repositories(client: httpx.Client, tmp_path: Path) -> None:
+def test_the_program_serves_a_folder_of_repositories(client: httpx2.Client, tmp_path: Path) -> None:
     (tmp_path / "org" / "name").mkdir(parents=True)
     (tmp_path / "org" / "name" / "README.md").write_bytes(README)
     command = [sys.executable, "-m", "tests.doubles.hub", "--folder", str(tmp_path)]
