@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ def write_whole(path: Path, text: str) -> None:
     """Replaces a small file at once: a reader, or a power cut, meets the old text or the new one."""
     with disk_full_is_an_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+        temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
         try:
             with temporary.open("x", encoding="utf-8") as file:
                 file.write(text)

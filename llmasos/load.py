@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from llmasos.engine.bindings import do_nothing
 from llmasos.engine.context import Context, ContextOptions
 from llmasos.engine.devices import list_devices
 from llmasos.engine.engine import Engine
@@ -25,8 +26,8 @@ LARGE_FILE_BYTES = 500_000_000  # reading it once more takes long enough to say 
 class Loaded:
     """A model in memory and the plan by which it got there; `start` gives an engine once the prompt is known.
 
-    `suggested_context` is a length to have if memory allows. `with` frees the model; every engine has to be closed
-    before.
+    `suggested_context` is a length to have if memory allows; `meanwhile` is called while the weights are read. `with`
+    frees the model; every engine has to be closed before.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Loaded:
         prompt_bytes: int,
         suggested_context: int = 0,
         progress: Progress | None = None,
+        meanwhile: Callable[[], None] = do_nothing,
     ) -> None:
         headers = [read_header(path) for path in located.paths]
         _refuse_what_writes_no_text(headers, located)
@@ -51,7 +53,7 @@ class Loaded:
         if located.manifest is None:
             _try_first(located, progress or Progress())
         model_options = ModelOptions(self.plan.gpu_layers, options.mmap, options.mlock, self.plan.tensor_split)
-        self.model = load_model(located.paths, model_options)
+        self.model = load_model(located.paths, model_options, meanwhile=meanwhile)
         if self.model.needs_encoder:
             self.model.close()
             raise BadInputError(f"{located.paths[0].name} is a model with an encoder, which llmasos can't run")

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from llmasos.errors import BadInputError, ModelNotFoundError
 from llmasos.progress import Progress
-from llmasos.pull import pull
-from llmasos.sources.local import find_gguf_files
 from llmasos.store.manifests import Manifest
 from llmasos.store.references import is_name, looks_like_path, parse_name, parse_reference
 from llmasos.store.store import ModelStore
@@ -37,6 +35,8 @@ def locate(
         return _locate_path(Path(parse_reference(text).target))
     manifest = store.find(parse_name(text)) if is_name(text) else None
     if manifest is None:
+        from llmasos.pull import pull  # a model that is here needs no sources: 30 ms of its first token
+
         manifest = pull(text, store=store, progress=progress, offline=offline)
     if not manifest.weights:
         raise BadInputError(
@@ -51,6 +51,8 @@ def locate(
 def _locate_path(path: Path) -> Located:
     if not path.exists():
         raise ModelNotFoundError(str(path), message=f"there is no file {path}", hint="check the path")
+    from llmasos.sources.local import find_gguf_files
+
     paths = tuple(find_gguf_files(path))
     if not paths:
         raise BadInputError(f"{path} holds no GGUF file", hint="running needs a GGUF file")

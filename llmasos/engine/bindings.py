@@ -65,6 +65,7 @@ class EngineLog:
         self._lines: collections.deque[str] = collections.deque(maxlen=KEPT_LOG_LINES)
         self._level = 0
         self._callback = lib.llama_log_callback(self._receive)
+        self._nobody = lib.llama_log_callback(ctypes.cast(ctypes.CDLL(None).abs, ctypes.c_void_p).value)
         lib.llama_log_set(self._callback, None)
 
     def last_errors(self) -> str:
@@ -74,6 +75,18 @@ class EngineLog:
 
     def clear(self) -> None:
         self._lines.clear()
+
+    @contextlib.contextmanager
+    def off(self) -> Iterator[None]:
+        """Gives the log to a C function that does nothing with it, unless it is shown."""
+        if self.is_shown:
+            yield
+            return
+        lib.llama_log_set(self._nobody, None)
+        try:
+            yield
+        finally:
+            lib.llama_log_set(self._callback, None)
 
     def _receive(self, level: int, text: bytes, _: object) -> None:
         self._level = self._level if level == CONTINUED else level
@@ -106,20 +119,19 @@ def captured_complaints() -> Iterator[list[str]]:
             complaints += collected.read().decode("utf-8", "replace").split("\n")
 
 
-def _strlen_as_abort_callback() -> Any:
-    """A C function `bool(void *)` that reads a flag: strlen of a buffer is zero until its first byte is set.
-
-    llama.cpp asks it before every operation, a thousand times a token; a Python callback there would cost a fifth of
-    the time, and would have to wait for the interpreter.
-    """
-    address = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p).value
-    return lib.ggml_abort_callback(address)
+def do_nothing() -> None:
+    pass
 
 
-def in_thread(work: Callable[[], Result], on_interrupt: Callable[[], None] = lambda: None) -> Result:
+def in_thread(
+    work: Callable[[], Result],
+    on_interrupt: Callable[[], None] = do_nothing,
+    meanwhile: Callable[[], None] = do_nothing,
+) -> Result:
     """Does long work of the engine in a thread of its own and waits for it, so that Ctrl-C is noticed at once.
 
     In the main thread a signal would wait for the C code to return, or be raised inside one of its callbacks and lost.
+    `meanwhile` runs in the calling thread, which has nothing else to do.
     """
     results: list[Result] = []
     failures: list[BaseException] = []
@@ -133,6 +145,7 @@ def in_thread(work: Callable[[], Result], on_interrupt: Callable[[], None] = lam
     thread = threading.Thread(target=run, name="llmasos-work", daemon=True)
     thread.start()
     try:
+        meanwhile()
         thread.join()
     except BaseException:
         on_interrupt()
@@ -143,13 +156,35 @@ def in_thread(work: Callable[[], Result], on_interrupt: Callable[[], None] = lam
     return results[0]
 
 
-class AbortFlag:
-    """A flag that the C side polls while it computes; set it from any thread to stop a decode at once."""
+def make_quietly(
+    make: Callable[[], Any],
+    on_interrupt: Callable[[], None] = do_nothing,
+    meanwhile: Callable[[], None] = do_nothing,
+) -> Any:
+    """What `make` gives, a model or a context, made in a thread; NULL if it can't be made, with the reason in `log`.
 
-    def __init__(self) -> None:
+    The log is off at first: its thousand lines would each wait for the interpreter. A failure is repeated with it.
+    """
+    log.clear()
+    with log.off():
+        handle = in_thread(make, on_interrupt, meanwhile)
+    return handle or in_thread(make, on_interrupt)
+
+
+class Flag:
+    """A flag that C code polls through `strlen` of a buffer, which is 0 until its first byte is set.
+
+    llama.cpp asks such callbacks before every operation, a thousand times a token: Python there would cost a fifth of
+    the time, and would have to wait for the interpreter. Set and cleared from any thread.
+    """
+
+    _strlen = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p).value
+
+    def __init__(self, *, is_set: bool = False) -> None:
         self._buffer = ctypes.create_string_buffer(2)
-        self.callback = _strlen_as_abort_callback()
         self.data = ctypes.cast(self._buffer, ctypes.c_void_p)
+        if is_set:
+            self.set()
 
     def set(self) -> None:
         self._buffer[0] = b"\x01"
@@ -157,9 +192,16 @@ class AbortFlag:
     def clear(self) -> None:
         self._buffer[0] = b"\x00"
 
+    def abort_callback(self) -> Any:
+        """`bool(void *)`: true, which aborts, while the flag is set."""
+        return lib.ggml_abort_callback(self._strlen)
 
-class DeviceMemory(ctypes.Structure):
-    _fields_ = (("free", ctypes.c_size_t), ("total", ctypes.c_size_t))
+    def progress_callback(self) -> Any:
+        """`bool(float, void *)`: true, which goes on, while the flag is set.
+
+        The float travels in a register of its own (x86-64, ARM64), so the pointer is strlen's first argument here too.
+        """
+        return lib.llama_progress_callback(self._strlen)
 
 
 def _declare_devices() -> None:

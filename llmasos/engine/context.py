@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llmasos.engine.bindings import AbortFlag, in_thread, lib, log
+from llmasos.engine.bindings import Flag, lib, log, make_quietly
 from llmasos.engine.model import Model
 from llmasos.errors import BadInputError, DoesNotFitError, LlmasosError
 from llmasos.hardware.plan import MICRO_BATCH_SIZE
@@ -39,11 +39,10 @@ class Context:
     """Holds the keys and values of every sequence. Positions of a sequence go on without a gap."""
 
     def __init__(self, model: Model, options: ContextOptions) -> None:
-        self._abort = AbortFlag()
+        self._abort = Flag()
         params = _context_params(options)
-        params.abort_callback, params.abort_callback_data = self._abort.callback, self._abort.data
-        log.clear()
-        self.handle: Any = in_thread(lambda: lib.llama_init_from_model(model.handle, params))
+        params.abort_callback, params.abort_callback_data = self._abort.abort_callback(), self._abort.data
+        self.handle: Any = make_quietly(lambda: lib.llama_init_from_model(model.handle, params))
         if not self.handle:
             raise _failure(options)
         self.options = options

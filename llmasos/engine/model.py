@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmasos.engine.bindings import in_thread, lib, log
+from llmasos.engine.bindings import Flag, do_nothing, lib, log, make_quietly
 from llmasos.errors import BadInputError, CorruptModelError, LlmasosError
 
 LARGEST_PIECE = 256  # bytes of a token; longer ones are asked for again
@@ -109,38 +108,25 @@ class Model:
             self.handle = None
 
 
-def load_model(
-    paths: Sequence[Path], options: ModelOptions, *, advance: Callable[[float], None] = lambda share: None
-) -> Model:
-    """Loads a GGUF from its shards, in their order.
+def load_model(paths: Sequence[Path], options: ModelOptions, *, meanwhile: Callable[[], None] = do_nothing) -> Model:
+    """Loads a GGUF from its shards, in their order; `meanwhile` is called while that goes on.
 
-    `advance` is told the share that is loaded, from 0 to 1. Ctrl-C ends loading at once. Raises CorruptModelError
+    Ctrl-C ends loading at once. Raises CorruptModelError with llama.cpp's reason. A file that nobody vouches for can
+    abort the process: try it first (`trial`).
     """
-    stopped = threading.Event()
+    goes_on = Flag(is_set=True)
     params = lib.llama_model_default_params()
     params.n_gpu_layers = options.gpu_layers
     params.load_mode = options.load_mode
+    params.progress_callback, params.progress_callback_user_data = goes_on.progress_callback(), goes_on.data
     if options.tensor_split:
         shares = (ctypes.c_float * lib.llama_max_devices())(*options.tensor_split)
         params.tensor_split = ctypes.cast(shares, ctypes.POINTER(ctypes.c_float))
-    params.progress_callback = callback = _progress_callback(advance, stopped)
-    log.clear()
     names = (ctypes.c_char_p * len(paths))(*(os.fsencode(path) for path in paths))
-    handle = in_thread(lambda: _load(names, params), stopped.set)
-    del callback  # it had to live until here
+    handle = make_quietly(lambda: _load(names, params), goes_on.clear, meanwhile)
     if not handle:
         raise CorruptModelError(f"{paths[0].name} can't be loaded: {log.last_errors() or 'llama.cpp gives no reason'}")
     return Model(handle)
-
-
-def _progress_callback(advance: Callable[[float], None], stopped: threading.Event) -> Any:
-    """What llama.cpp calls as it loads; its answer says whether to go on."""
-
-    def report(share: float, _: object) -> bool:
-        advance(share)
-        return not stopped.is_set()
-
-    return lib.llama_progress_callback(report)
 
 
 def _load(names: Any, params: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-import secrets
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +14,7 @@ from llmasos.engine.model import Model
 from llmasos.engine.options import MOST_TOKENS, SamplingOptions
 from llmasos.errors import BadInputError, UsageError
 
+SEEDS = 2**32 - 1  # the one beyond means a random seed to llama.cpp
 MIROSTAT_CANDIDATES = 100  # llama.cpp's m
 
 
@@ -22,7 +23,7 @@ class Sampler:
 
     def __init__(self, model: Model, options: SamplingOptions) -> None:
         self._model = model
-        self.seed = secrets.randbelow(2**32 - 1) if options.seed is None else options.seed
+        self.seed = int.from_bytes(os.urandom(4), "little") % SEEDS if options.seed is None else options.seed
         self._chain = _make_chain(model, options, self.seed)
         try:
             self._grammar = _GrammarCheck(model, options.grammar) if options.grammar else None
