@@ -75,7 +75,7 @@ def _metavar(each: Field[Any], kind: Any) -> str:
 
 def _dress(outer: Any, command: Command, parameters: list[inspect.Parameter]) -> None:
     """Lets `outer` look to Typer as a function written with those parameters."""
-    hints = typing.get_type_hints(command, include_extras=True)
+    hints = inspect.get_annotations(command, eval_str=True)  # get_type_hints of 3.10 hides Annotated behind Optional
     typed = [
         each.replace(annotation=hints.get(each.name, each.annotation), kind=inspect.Parameter.KEYWORD_ONLY)
         for each in parameters
