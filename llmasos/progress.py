@@ -16,16 +16,22 @@ class Progress:
         """`done` bytes of it are finished. Never falls, whatever a retry has to repeat."""
 
     def finish(self) -> None:
-        """The work begun last is over, well or badly."""
+        """The work begun last is done."""
+
+    def abandon(self) -> None:
+        """The work begun last has failed or was stopped; unless it matters, that is shown as its end."""
+        self.finish()
 
     @contextlib.contextmanager
     def work(self, label: str, total: int | None) -> Iterator[None]:
-        """`start` and, however the block is left, `finish`: what draws has to put the terminal in order again."""
+        """`start`, and `finish` or `abandon` as the block is left: what draws must tidy the terminal."""
         self.start(label, total)
         try:
             yield
-        finally:
-            self.finish()
+        except BaseException:
+            self.abandon()
+            raise
+        self.finish()
 
     def note(self, text: str) -> None:
         """One line that a person should see."""

@@ -74,7 +74,7 @@ def pull(
         raise ModelNotFoundError(
             text,
             message=f"model `{parse_reference(text)}` is not installed, and the network is off limits",
-            hint="without --offline, LLMASOS_OFFLINE and HF_HUB_OFFLINE it would be pulled",
+            hint="--offline, LLMASOS_OFFLINE, HF_HUB_OFFLINE or `offline` in config.toml forbids to pull it",
         )
     with store.lock(
         f"pull {request.name}",
@@ -199,7 +199,14 @@ def _pull_from_first(request: Request, store: ModelStore, progress: Progress) ->
             continue
         _tell_another_quantization(request, manifest, progress)
         return manifest
-    raise next((error for error in failures if isinstance(error, NetworkError)), failures[-1])
+    raise failures[0] if len(failures) == 1 else _all_failed(request.name, failures)
+
+
+def _all_failed(name: Name, failures: Sequence[LlmasosError]) -> LlmasosError:
+    """One error for all sources: worth another try if one of them could not be reached."""
+    reasons = "; ".join(dict.fromkeys(error.message for error in failures))
+    kind = NetworkError if any(isinstance(error, NetworkError) for error in failures) else LlmasosError
+    return kind(f"no source of {name} serves: {reasons}", hint="`llmasos pull --help` shows other places to pull from")
 
 
 def _tell_another_quantization(request: Request, manifest: Manifest, progress: Progress) -> None:

@@ -53,7 +53,12 @@ def load_command(name: str) -> Any:
 
 
 app = typer.Typer(
-    cls=LazyGroup, add_completion=False, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False
+    cls=LazyGroup,
+    context_settings=HELP_NAMES,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
 )
 
 

@@ -104,6 +104,10 @@ class LogProgress(Progress):
         if self._done:
             note(f"{self._label}: {format_bytes(self._done)} in {format_seconds(time.monotonic() - self._started)}")
 
+    def abandon(self) -> None:
+        if self._done:
+            note(f"{self._label}: stopped at {format_bytes(self._done)}")
+
     def note(self, text: str) -> None:
         note(text)
 

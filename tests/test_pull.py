@@ -229,7 +229,7 @@ def test_a_file_is_fetched_once_and_nothing_is_left_of_the_fetching(hub: StandIn
 def test_offline_only_what_is_here_can_be_had(hub: StandInHub, url: str, tiny_model: Path):
     with pytest.raises(ModelNotFoundError, match="the network is off limits") as error:
         pull(url, offline=True)
-    assert (error.value.exit_code, "without --offline" in str(error.value.hint)) == (3, True)
+    assert (error.value.exit_code, "--offline" in str(error.value.hint)) == (3, True)
     assert hub.requests == []
     assert pull(str(tiny_model), offline=True).source == f"file:{tiny_model}"
 

@@ -16,7 +16,8 @@ HEAD = """# Commands
 Made by `make docs` from the command line itself. `llmasos COMMAND --help` shows the same.
 
 Data go to standard output, all else to standard error. Exit codes: 0 done (also when the reader of a pipe leaves), 1
-failed, 2 wrong call, 3 model not found, 4 does not fit, 5 bad input, 75 try again later, 130 interrupted.
+failed, 2 wrong call, 3 model not found, 4 does not fit, 5 bad input, 75 try again later, 130 interrupted, 143
+terminated.
 """
 
 

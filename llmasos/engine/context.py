@@ -46,9 +46,11 @@ class Context:
         if not self.handle:
             raise _failure(options)
         self.options = options
-        self.length: int = lib.llama_n_ctx_seq(self.handle)
+        # llama.cpp rounds the context up and, if it was made short, the batch down; what was asked for holds here.
+        self.length: int = min(options.context_length, lib.llama_n_ctx_seq(self.handle))
+        self.batch_size: int = min(options.batch_size, lib.llama_n_batch(self.handle))
         self._memory = lib.llama_get_memory(self.handle)
-        self._batch = lib.llama_batch_init(options.batch_size, 0, 1)
+        self._batch = lib.llama_batch_init(self.batch_size, 0, 1)
 
     def decode(self, tokens: Sequence[int], position: int, *, sequence: int = 0, wants_logits: bool = True) -> None:
         """One forward pass of at most `batch_size` tokens at `position`; logits of the last one if wanted.

@@ -144,7 +144,7 @@ class Engine:
         """Brings the prompt into the cache, keeping what is there of it; returns how many tokens that spared."""
         tokens = sequence.prompt_tokens
         kept = self._keep_common_prefix(tokens)
-        size = self.context.options.batch_size
+        size = self.context.batch_size
         for start in range(kept, len(tokens), size):
             if sequence.is_cancelled.is_set():
                 raise Aborted(kept=True)

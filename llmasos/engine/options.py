@@ -92,7 +92,7 @@ class AnswerOptions:
 
     max_tokens: int | None = option(None, "Longest answer, in tokens.", minimum=0, maximum=INT32)
     stop: tuple[str, ...] = option((), "End the answer before this text. Again for more.")
-    ignore_eos: bool = option(False, "Go on after the model's own end of the answer.", panel=RARE)
+    ignore_eos: bool = option(False, "Go on after the model's own end of the answer.")
     on_overflow: str = option(
         "error",
         "If the context is too short: refuse, cut the prompt's beginning, forget the oldest, or summarize.",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from llmasos.locate import Located
 
 SEEDS = 2**32 - 1  # the one beyond means a random seed to llama.cpp
+BETWEEN_ANSWERS = "---\n"
 UNKNOWN_ANSWER_TOKENS = 1024  # room planned for an answer whose length nobody set
 
 PromptArgument = Annotated[
@@ -105,7 +106,10 @@ def run_command(
     if output_file:
         require_writable(output_file)
     wanted = _Wanted(_read_prompt(prompt, file or []), system, raw, count, json, stats, output_file)
-    sampling |= _grammar(format, schema)
+    shape = _grammar(format, schema)
+    if shape and "grammar" in sampling:
+        raise UsageError("--grammar and --schema or --format both say what the answer looks like", hint="choose one")
+    sampling |= shape
     flags = {**sampling, **limits, **loading}
     for options in ALL_OPTIONS:
         layered(options, *configured(options), flags)  # a wrong value is told before anything is pulled
@@ -157,6 +161,8 @@ def _grammar(form: str | None, schema: str | None) -> dict[str, str]:
     if schema is None:
         return {"grammar": JSON_GRAMMAR}
     path = Path(schema)
+    if schema.endswith(".json") and not _is_file(path):
+        raise BadInputError(f"can't read {schema}: there is no such file")
     return {"grammar": grammar_of_schema(parse_schema(_read_file(path) if _is_file(path) else schema))}
 
 
@@ -247,6 +253,10 @@ def _warn_of_unused_gpu(loaded: Loaded) -> None:
 def _write_answers(engine: Engine, tokens: list[int], wanted: _Wanted, sampling: Any, limits: Any) -> None:
     texts = []
     for index in range(wanted.count):
+        if index and not wanted.as_json:
+            texts.append(BETWEEN_ANSWERS)
+            if wanted.to_file is None:
+                output.write(BETWEEN_ANSWERS)
         seed = None if sampling.seed is None else (sampling.seed + index) % SEEDS
         texts.append(_write_answer(engine, tokens, wanted, replace(sampling, seed=seed), limits))
     if wanted.to_file:
@@ -271,6 +281,8 @@ def _write_answer(engine: Engine, tokens: list[int], wanted: _Wanted, sampling: 
             output.write_line()  # the shell's prompt begins on a line of its own
         raise
     assert answer is not None
+    if answer.finish_reason == "length" and sampling.grammar:
+        output.note("note: the answer was cut at --max-tokens, so it does not fit its grammar or schema")
     if answer.finish_reason == "context":
         output.note(f"note: the answer ended because the context of {engine.context.length} tokens is full")
     line = _json_line(answer) if wanted.as_json else f"{answer.text}\n"

@@ -63,6 +63,27 @@ def test_several_answers_read_the_prompt_once(llmasos, tiny_model):
     assert [answer["tokens"]["cached"] > 0 for answer in answers] == [False, True, True]
 
 
+def test_several_answers_as_text_have_a_line_between_them(llmasos, tiny_model):
+    lines = llmasos("run", tiny_model, "a", "-n", "2", "--schema", '{"enum": ["red"]}').stdout
+    assert lines == '"red"\n---\n"red"\n'
+
+
+def test_a_short_context_is_kept_and_never_crashes_the_engine(llmasos, tiny_model):
+    result = llmasos("run", tiny_model, "--raw", "--context-length", "30", stdin="x" * 40)
+    assert result.exit_code == 5
+    assert "the prompt is 40 tokens long and the context holds 30" in result.stderr
+
+
+def test_a_shape_that_was_cut_is_told(llmasos, tiny_model):
+    result = llmasos("run", tiny_model, "a", "--schema", '{"enum": ["red"]}', "--max-tokens", "2")
+    assert "does not fit its grammar or schema" in result.stderr
+
+
+def test_two_shapes_at_once_are_a_wrong_call(llmasos, tiny_model):
+    result = llmasos("run", tiny_model, "a", "--schema", "name", "--grammar", 'root ::= "x"')
+    assert result.exit_code == 2
+
+
 def test_an_output_file_is_written_and_standard_output_stays_empty(llmasos, tiny_model, tmp_path):
     shown = llmasos("run", tiny_model, "the cat", *FIXED).stdout
     result = llmasos("run", tiny_model, "the cat", *FIXED, "-o", tmp_path / "answer.txt")
@@ -174,7 +195,7 @@ def test_unknown_names_come_with_near_ones(llmasos):
 def test_offline_refuses_to_pull(llmasos):
     result = llmasos("run", "smollm2", "Hello", "--offline")
     assert result.exit_code == 3
-    assert "the network is off limits" in result.stderr
+    assert "forbids to pull it" in result.stderr
 
 
 def test_no_network_is_try_again_later(llmasos):

@@ -236,3 +236,16 @@ def test_after_a_shift_only_what_was_never_shifted_is_reused(engine: Engine):
     written = engine.model.detokenize(first.tokens[:50])
     again = answer(engine, "the cat" + written, max_tokens=1)
     assert again.cached_tokens <= len(tokens_of(engine, "the cat"))
+
+
+@pytest.mark.parametrize("length", [30, 31, 32, 100])
+def test_a_short_context_is_as_long_as_asked_and_holds_what_fits(tiny_model: Path, length: int):
+    model = load_model([tiny_model], ModelOptions())
+    with Engine(model, Context(model, ContextOptions(length, threads=1))) as engine:
+        with pytest.raises(PromptTooLongError):
+            engine.submit([65] * length, GREEDY, AnswerOptions())
+        sequence = engine.submit([65] * (length - 1), GREEDY, AnswerOptions(ignore_eos=True))
+        list(sequence)
+    model.close()
+    assert sequence.answer is not None
+    assert (len(sequence.answer.tokens), sequence.answer.finish_reason) == (2, "context")
