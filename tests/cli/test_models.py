@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from doubles.tiny import write_tiny
+
 
 @pytest.fixture
 def stored(llmasos, tiny_model):
@@ -209,6 +211,23 @@ def test_import_tells_which_files_it_stored_before_one_failed(llmasos, tiny_mode
 def test_a_dry_run_never_imports(llmasos, tiny_model):
     assert llmasos("import", tiny_model, "--dry-run").exit_code == 2
     assert llmasos("list", "--json").stdout == "[]\n"
+
+
+def test_a_split_model_runs_from_its_folder_and_from_the_store(llmasos, tmp_path):
+    folder = tmp_path / "split"
+    folder.mkdir()
+    write_tiny(folder / "tiny.gguf", tensors_a_shard=8)
+    first, *others = sorted(folder.iterdir())
+    assert len(others) == 2
+    asked = ("the cat", "--temperature", "0", "--max-tokens", "8", "--ignore-eos")
+    whole = llmasos("run", write_tiny(tmp_path / "whole.gguf"), *asked).stdout
+    assert llmasos("run", first, *asked).stdout == whole
+    assert llmasos("run", f"{folder}/", *asked).stdout == whole
+    assert llmasos("import", first, "--as", "split").exit_code == 0
+    assert llmasos("run", "split", *asked).stdout == whole
+    assert len(json.loads(llmasos("show", "split", "--json").stdout)["paths"]) == 3
+    others[0].unlink()
+    assert llmasos("run", first, *asked).exit_code == 5
 
 
 def test_import_of_nothing_is_a_wrong_call(llmasos):

@@ -30,10 +30,10 @@ class TinyModel:
     license: str | None = "apache-2.0"
 
 
-def write_tiny(path: Path, model: TinyModel | None = None) -> Path:
-    """Writes the model and returns its path."""
+def write_tiny(path: Path, model: TinyModel | None = None, *, tensors_a_shard: int = 0) -> Path:
+    """Writes the model and returns its path; split over several files if `tensors_a_shard` says so."""
     model = model or TinyModel()
-    writer = gguf.GGUFWriter(path, "llama")
+    writer = gguf.GGUFWriter(path, "llama", split_max_tensors=tensors_a_shard)
     _write_metadata(writer, model)
     tokens = _write_vocabulary(writer, model)
     for name, shape in _shapes(model, tokens).items():
