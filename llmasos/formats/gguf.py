@@ -197,12 +197,12 @@ def parse_header(content: bytes, name: str = "the file", file_bytes: int | None 
 
 
 def is_gguf(path: Path) -> bool:
-    """True if the file begins as a GGUF file does."""
+    """True if the file begins as a GGUF file does. Raises BadInputError if it can't be read."""
     try:
         with path.open("rb") as file:
             return file.read(4) == MAGIC
-    except OSError:
-        return False
+    except OSError as error:
+        raise BadInputError(f"can't read {path}: {error.strerror or error}") from error
 
 
 def _parse(content: bytes | mmap.mmap, file_bytes: int, name: str) -> GgufHeader:

@@ -31,7 +31,13 @@ PromptArgument = Annotated[
 ]
 FileOption = Annotated[
     list[Path] | None,
-    typer.Option("-f", "--file", help="Put this file's text before the prompt. Again for more.", metavar="FILE"),
+    typer.Option(
+        "-f",
+        "--file",
+        help="Put this file's text before the prompt. Again for more.",
+        metavar="FILE",
+        readable=False,  # whether it can be read is told by the library, with its own exit code
+    ),
 ]
 SystemOption = Annotated[str | None, typer.Option("--system", help="What the model should be and do.", metavar="TEXT")]
 RawOption = Annotated[bool, typer.Option("--raw", help="No chat template: the model goes on from the prompt as it is.")]
@@ -40,7 +46,8 @@ CountOption = Annotated[
     int, typer.Option("-n", "--count", help="How many answers.", metavar="COUNT", min=1, max=10_000)
 ]
 OutputOption = Annotated[
-    Path | None, typer.Option("-o", "--output", help="Write the answer to this file instead.", metavar="FILE")
+    Path | None,
+    typer.Option("-o", "--output", help="Write the answer to this file instead.", metavar="FILE", readable=False),
 ]
 FormatOption = Annotated[
     str | None, typer.Option("--format", help="`json`: the answer is a JSON object.", metavar="json")

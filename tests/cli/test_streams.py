@@ -121,3 +121,28 @@ def test_help_has_a_short_name_and_a_closed_pipe_is_no_failure(llmasos):
         ["bash", "-c", f"set -o pipefail; {line} | head -n 1"], cwd=PROJECT, capture_output=True, check=False
     )
     assert done.returncode == 0
+
+
+# root reads every file unless it gives up the right to
+AS_ANYBODY = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+
+
+@pytest.mark.parametrize(
+    "arguments", [("run", "{}", "hi"), ("import", "{}"), ("run", "{model}", "-f", "{}")], ids=" ".join
+)
+def test_an_unreadable_file_is_named_with_the_reason(tiny_model, tmp_path, arguments):
+    locked = tmp_path / "locked.gguf"
+    locked.write_bytes(tiny_model.read_bytes())
+    locked.chmod(0)
+    words = [argument.format(locked, model=tiny_model) for argument in arguments]
+    done = subprocess.run(
+        [*AS_ANYBODY, *command(*words)],
+        cwd=PROJECT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 5
+    assert done.stderr.startswith(f"error: can't read {locked}: Permission denied")
+    assert done.stdout == ""

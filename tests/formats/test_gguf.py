@@ -243,7 +243,8 @@ def test_a_file_that_is_not_there_is_bad_input(tmp_path: Path):
         read_header(tmp_path / "missing.gguf")
     with pytest.raises(BadInputError, match="can't read .*: Is a directory"):
         read_header(tmp_path)
-    assert not is_gguf(tmp_path / "missing.gguf")
+    with pytest.raises(BadInputError, match="can't read .*: No such file"):
+        is_gguf(tmp_path / "missing.gguf")
 
 
 @pytest.mark.parametrize(
