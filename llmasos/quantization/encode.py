@@ -1,0 +1,86 @@
+"""Rows of weights as the bytes of a tensor type: the floating-point types by NumPy, the others by ggml's quantizers."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from llmasos.errors import BadInputError
+from llmasos.formats.floats import Array, as_bfloat16, as_float16, as_float32
+from llmasos.quantization.types import TYPES, TensorType
+
+Bytes = npt.NDArray[np.uint8]
+
+FLOATS: Mapping[str, Callable[[Array], Array]] = {"F32": as_float32, "F16": as_float16, "BF16": as_bfloat16}
+
+# What `ggml_quantize_chunk` can make without an importance matrix; it ends the process on any other type.
+QUANTIZED = frozenset((
+    "Q1_0", "Q2_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ1_M", "IQ2_S",
+    "IQ3_XXS", "IQ3_S", "IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4",
+))  # fmt: skip
+
+
+def encode(rows: Array, tensor_type: str, name: str = "") -> Bytes:
+    """The rows of an array (rows, width), which holds values as `formats.floats` says, as (rows, bytes of a row).
+
+    Where the array has the type already, what comes back is a view of it. `name` is the tensor's, for errors. Raises
+    BadInputError for NaN, infinities and values beyond the range of a quantized type: its blocks would be noise.
+    Safe to call from several threads, and lets others run meanwhile.
+    """
+    contiguous = np.ascontiguousarray(rows)
+    if tensor_type in FLOATS:
+        return FLOATS[tensor_type](contiguous).view(np.uint8)
+    if tensor_type not in QUANTIZED:
+        raise ValueError(f"weights can't be made {tensor_type}")
+    values = as_float32(contiguous)
+    _require_finite(values, tensor_type, name)
+    return _quantize(values, TYPES[tensor_type], name)
+
+
+def _require_finite(values: Array, tensor_type: str, name: str) -> None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = values.sum()  # one that is not finite shows in the sum, and this reads everything but once
+    if not np.isfinite(total) and not np.isfinite(values).all():
+        raise BadInputError(
+            f"the tensor `{name}` holds NaN or infinity and can't be made {tensor_type}",
+            hint="fetch the checkpoint again, or choose BF16, which keeps such values",
+        )
+
+
+def _quantize(values: Array, tensor_type: TensorType, name: str) -> Bytes:
+    rows, width = values.shape
+    encoded = np.empty((rows, tensor_type.row_bytes(width)), np.uint8)
+    ggml, target = _ggml(), encoded.ctypes.data
+    ggml.quantize_chunk(tensor_type.type_id, values.ctypes.data, target, 0, rows, width, None)
+    if not ggml.validate_row_data(tensor_type.type_id, target, encoded.nbytes):
+        raise BadInputError(
+            f"the tensor `{name}` holds values too large for {tensor_type.name}",
+            hint="choose BF16, which has the range",
+        )
+    return encoded
+
+
+@dataclass(frozen=True, slots=True)
+class _Ggml:
+    """Functions of ggml's library. The first fills its tables under a lock of its own; calls free the interpreter."""
+
+    quantize_chunk: Any
+    validate_row_data: Any
+
+
+@functools.cache
+def _ggml() -> _Ggml:
+    from llmasos.engine.bindings import shared  # 0.1 s that other types don't need
+
+    quantize, validate = shared.ggml_quantize_chunk, shared.ggml_validate_row_data
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    quantize.argtypes = [ctypes.c_int, pointer, pointer, number, number, number, pointer]
+    quantize.restype = ctypes.c_size_t
+    validate.argtypes, validate.restype = [ctypes.c_int, pointer, ctypes.c_size_t], ctypes.c_bool
+    return _Ggml(quantize, validate)

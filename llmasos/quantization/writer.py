@@ -1,0 +1,263 @@
+"""One pass from arrays to a GGUF file: read, made float32, encoded by all cores, written; a few megabytes at a time.
+
+Whoever converts or quantizes a model says what tensors there will be and how to read each; the file's size is known
+before the first is read. The thread that calls is the one that reads and writes, so that Ctrl-C is noticed at once.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import functools
+import math
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+
+import numpy as np
+
+from llmasos.errors import DiskFullError
+from llmasos.files import disk_full_is_an_error, require_writable
+from llmasos.formats.floats import Array
+from llmasos.hardware.machine import usable_cores
+from llmasos.progress import Progress
+from llmasos.quantization.encode import encode
+from llmasos.quantization.header import ALIGNMENT_KEY, PlacedTensor, Typed, Value, alignment_of, header_bytes
+from llmasos.quantization.mixes import layer_then_name
+from llmasos.quantization.types import TYPES
+from llmasos.quantization.unfinished import written_whole
+from llmasos.units import format_bytes
+
+CHUNK_ITEMS = 2**20  # weights: 4 MB as float32, 0.08 s of work for a K-quant
+CHUNKS_IN_FLIGHT = 3  # for each worker: one in work, two that wait for it or for the file
+
+
+@dataclass(frozen=True)
+class TensorJob:
+    """A tensor to write. The shape's slowest-running dimension stands first, as in NumPy; `type` is a tensor type.
+
+    `pieces` yields arrays one after the other that together are the tensor, flattened: float32, float16, float64,
+    uint16 for BF16 (`formats.floats`), or uint8 for rows that have the type already. A piece may be a view of a mapped
+    file of any size, and need not be contiguous; what lies at each index of its first dimension are whole rows, unless
+    it has but one dimension.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+    pieces: Callable[[], Iterable[Array]]
+
+    @property
+    def width(self) -> int:
+        """Weights in a row."""
+        return self.shape[-1]
+
+    @property
+    def row_count(self) -> int:
+        return math.prod(self.shape[:-1])
+
+    @property
+    def row_bytes(self) -> int:
+        return TYPES[self.type].row_bytes(self.width)
+
+    @property
+    def byte_count(self) -> int:
+        return self.row_count * self.row_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    """One file to be written: header, then the tensors' data, each padded to the alignment."""
+
+    header: bytes
+    jobs: tuple[TensorJob, ...]
+    alignment: int
+
+    @property
+    def size(self) -> int:
+        return len(self.header) + sum(_padded(job.byte_count, self.alignment) for job in self.jobs)
+
+
+def write_gguf(
+    path: Path,
+    metadata: Mapping[str, Value],
+    jobs: Iterable[TensorJob],
+    *,
+    progress: Progress,
+    split_max_bytes: int = 0,
+    workers: int = 0,
+) -> list[Path]:
+    """Writes a model and returns its files: `path`, or `NAME-00001-of-00003.gguf` and so on beside it if it is split.
+
+    Tensors are written in llama.cpp's order, keys in that of `metadata`. With `split_max_bytes` a file takes no more
+    bytes of tensors than that, a larger tensor a file alone; the first file has all metadata. `workers` threads encode,
+    as many as there are cores if 0. Until all is written nothing has its final name; if it fails, nothing stays.
+
+    Raises DiskFullError before anything is read if there is no room, BusyError if another process writes the same file,
+    BadInputError for weights that a type can't hold, and what `pieces` raises.
+    """
+    require_writable(path)
+    shards = _plan(metadata, jobs, split_max_bytes)
+    paths = _shard_paths(path, len(shards))
+    total = sum(shard.size for shard in shards)
+    workers = workers or usable_cores()
+    done = 0
+    with (
+        disk_full_is_an_error(path),
+        progress.work(f"writing {path.name}", total),
+        written_whole(paths) as files,
+        _pool(workers) as pool,
+    ):
+        _require_room(path, total)
+        for shard, file in zip(shards, files, strict=True):
+            for content in _contents(shard, pool, CHUNKS_IN_FLIGHT * workers):
+                _write_all(file, content)
+                done += content.nbytes
+                progress.update(done)
+    return paths
+
+
+def planned_size(metadata: Mapping[str, Value], jobs: Iterable[TensorJob], *, split_max_bytes: int = 0) -> int:
+    """The exact size in bytes, of all files together, of what `write_gguf` will write. Reads no tensor."""
+    return sum(shard.size for shard in _plan(metadata, jobs, split_max_bytes))
+
+
+def _plan(metadata: Mapping[str, Value], jobs: Iterable[TensorJob], split_max_bytes: int) -> list[_Shard]:
+    ordered = sorted(jobs, key=lambda job: layer_then_name(job.name))
+    if len({job.name for job in ordered}) < len(ordered):
+        raise ValueError("two tensors have the same name")
+    groups, alignment = _split(ordered, split_max_bytes), alignment_of(metadata)
+    shards = []
+    for index, group in enumerate(groups):
+        own = _shard_metadata(metadata, index, len(groups), len(ordered))
+        shards.append(_Shard(header_bytes(own, _places(group, alignment)), tuple(group), alignment))
+    return shards
+
+
+def _split(jobs: Sequence[TensorJob], most_bytes: int) -> list[list[TensorJob]]:
+    groups: list[list[TensorJob]] = [[]]
+    size = 0
+    for job in jobs:
+        if most_bytes and groups[-1] and size + job.byte_count > most_bytes:
+            groups.append([])
+            size = 0
+        groups[-1].append(job)
+        size += job.byte_count
+    return groups
+
+
+def _shard_metadata(metadata: Mapping[str, Value], index: int, count: int, tensor_count: int) -> Mapping[str, Value]:
+    """A shard's own metadata; the alignment is needed in each, since each is read by itself."""
+    if count == 1:
+        return metadata
+    shared = metadata if index == 0 else {key: metadata[key] for key in (ALIGNMENT_KEY,) if key in metadata}
+    return {
+        **shared,
+        "split.no": Typed(index, "UINT16"),
+        "split.count": Typed(count, "UINT16"),
+        "split.tensors.count": Typed(tensor_count, "INT32"),
+    }
+
+
+def _shard_paths(path: Path, count: int) -> list[Path]:
+    if count == 1:
+        return [path]
+    stem = path.name.removesuffix(".gguf")
+    return [path.with_name(f"{stem}-{number:05d}-of-{count:05d}.gguf") for number in range(1, count + 1)]
+
+
+def _places(jobs: Iterable[TensorJob], alignment: int) -> list[PlacedTensor]:
+    places, offset = [], 0
+    for job in jobs:
+        if not TYPES[job.type].divides(job.width):
+            raise ValueError(f"{job.type} does not divide the rows of `{job.name}`, which are {job.width} wide")
+        places.append(PlacedTensor(job.name, job.shape, TYPES[job.type], offset))
+        offset += _padded(job.byte_count, alignment)
+    return places
+
+
+def _require_room(path: Path, needed: int) -> None:
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise DiskFullError(
+            f"{path.name} will take {format_bytes(needed)}, and the disk has {format_bytes(free)} left",
+            hint="free some room (`llmasos prune`), or write to another disk",
+        )
+
+
+@contextlib.contextmanager
+def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that drop what they have not begun as soon as something fails."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="llmasos-encode")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _contents(shard: _Shard, pool: ThreadPoolExecutor, most: int) -> Iterator[Array]:
+    """The bytes of a shard, part by part."""
+    yield np.frombuffer(shard.header, np.uint8)
+    yield from _in_order(pool, _tasks(shard), most)
+
+
+def _in_order(pool: ThreadPoolExecutor, tasks: Iterable[Callable[[], Array]], most: int) -> Iterator[Array]:
+    """What the tasks give, in their order; never more than `most` of them are begun and not yet taken."""
+    in_flight: collections.deque[Future[Array]] = collections.deque()
+    for task in tasks:
+        in_flight.append(pool.submit(task))
+        if len(in_flight) == most:
+            yield in_flight.popleft().result()
+    while in_flight:
+        yield in_flight.popleft().result()
+
+
+def _tasks(shard: _Shard) -> Iterator[Callable[[], Array]]:
+    """The work of a shard in the order of its bytes: chunks to encode, and what pads a tensor."""
+    for job in shard.jobs:
+        rows = 0
+        for piece in job.pieces():
+            length = job.row_bytes if piece.dtype == np.uint8 else job.width
+            rows += piece.size // length
+            for chunk in _cut(piece, length, max(1, CHUNK_ITEMS // length)):
+                yield functools.partial(_encode, chunk, length, job)
+        if rows != job.row_count:
+            raise ValueError(f"the pieces of `{job.name}` hold {rows} rows; its shape has {job.row_count}")
+        if padding := -job.byte_count % shard.alignment:
+            yield functools.partial(np.zeros, padding, np.uint8)
+
+
+def _cut(piece: Array, width: int, most_rows: int) -> Iterator[Array]:
+    """Views of an array, one after the other, each of at most `most_rows` rows of `width` items. Copies nothing.
+
+    So the parts of a transposed or regrouped view are made contiguous one by one, by whoever encodes them.
+    """
+    if piece.ndim == 1:
+        piece = piece.reshape(-1, width)
+    rows_each = piece[:1].size // width
+    if rows_each > most_rows:
+        for part in piece:
+            yield from _cut(part, width, most_rows)
+        return
+    step = most_rows // max(1, rows_each)
+    for start in range(0, len(piece), step):
+        yield piece[start : start + step]
+
+
+def _encode(chunk: Array, length: int, job: TensorJob) -> Array:
+    rows = np.ascontiguousarray(chunk).reshape(-1, length)
+    return rows if rows.dtype == np.uint8 else encode(rows, job.type, job.name)
+
+
+def _write_all(file: FileIO, content: Array) -> None:
+    """A write to a file without a buffer may take less than it is given."""
+    rest = memoryview(content.data).cast("B")
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _padded(size: int, alignment: int) -> int:
+    return -(-size // alignment) * alignment
