@@ -6,6 +6,7 @@
     ├── DoesNotFitError         4   not enough memory or disk planned for
     ├── BadInputError           5   a file, a prompt or a value that can't be used
     │   ├── CorruptModelError       a model file that is broken
+    │   ├── WeightsTooLargeError    weights beyond the range of the type that they are to have
     │   └── PromptTooLongError      a prompt longer than the context
     ├── TryAgainError          75   a later try may work
     │   ├── NetworkError            the network or the other side failed
@@ -35,6 +36,11 @@ class LlmasosError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def rename(self, old: str, new: str) -> None:
+        """Says `new` where the message says `old`: what a person named instead of what stood for it."""
+        self.message = self.message.replace(old, new)
+        self.args = (self.message,)
 
 
 class UsageError(LlmasosError):
@@ -66,6 +72,10 @@ class BadInputError(LlmasosError):
 
 class CorruptModelError(BadInputError):
     """A model file that no engine should be given."""
+
+
+class WeightsTooLargeError(BadInputError):
+    """Weights beyond the range of the type that they are to have."""
 
 
 class PromptTooLongError(BadInputError):

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from llmasos.errors import BadInputError, CorruptModelError
+from llmasos.formats.checkpoint_names import LAYOUTS, NOT_WEIGHTS
 from llmasos.formats.floats import Array
 from llmasos.formats.fp8 import (
     FP8_TYPES,
@@ -31,14 +32,6 @@ from llmasos.formats.safetensors import read_safetensors_header
 from llmasos.formats.stored import StoredTensor, map_tensor
 from llmasos.formats.torch_archive import read_torch_archive
 
-PART = r"(?:-(?P<index>\d{5})-of-(?P<count>\d{5}))?"
-# In the order in which they are preferred: the files' ending, and the names of whole weights and their parts.
-LAYOUTS = (
-    (".safetensors", re.compile(rf"(?P<stem>model){PART}\.safetensors")),
-    (".bin", re.compile(rf"(?P<stem>pytorch_model){PART}\.bin")),
-)
-# The same weights in another layout, or weights that are no model by themselves.
-NOT_WEIGHTS = re.compile(r"(consolidated|adapter_model|training_args|optimizer|model\.fp16|model\.fp32).*")
 LONGEST_INDEX = 100_000_000  # in bytes
 MOST_SHOWN_PROBLEMS = 10
 FETCH_HINT = "fetch the checkpoint again; files are missing or damaged"

@@ -22,12 +22,16 @@ def type_name(array: Array) -> str:
 
 
 def as_float32(array: Array) -> npt.NDArray[np.float32]:
-    """The values as float32: exact for BF16 and F16; the array itself if it is float32 already."""
+    """The values as float32: exact for BF16 and F16; the array itself if it is float32 already.
+
+    Float64 is rounded, half to even; values beyond float32's range become infinite.
+    """
     if array.dtype == BFLOAT16:
         wide = array.astype(np.uint32)
         wide <<= 16
         return wide.view(np.float32)
-    return array.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32, copy=False)
 
 
 def as_bfloat16(array: Array) -> npt.NDArray[np.uint16]:

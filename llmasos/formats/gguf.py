@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,8 +175,8 @@ class GgufHeader:
         return index if isinstance(index, int) else 0
 
 
-def read_header(path: Path) -> GgufHeader:
-    """Reads and checks the header of one GGUF file.
+def read_header(path: Path, *, whole: Collection[str] = ()) -> GgufHeader:
+    """Reads and checks the header of one GGUF file. Arrays under the keys `whole` are kept, however long they are.
 
     Raises CorruptModelError if it is none, or is broken or cut off; BadInputError if it can't be read at all.
     """
@@ -186,7 +186,7 @@ def read_header(path: Path) -> GgufHeader:
             if size < 24:
                 raise CorruptModelError(f"{path} is no GGUF file: it has only {size} bytes")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                return _parse(content, size, str(path))
+                return _parse(content, size, str(path), whole)
     except OSError as error:
         raise BadInputError(f"can't read {path}: {error.strerror or error}") from error
 
@@ -205,10 +205,10 @@ def is_gguf(path: Path) -> bool:
         raise BadInputError(f"can't read {path}: {error.strerror or error}") from error
 
 
-def _parse(content: bytes | mmap.mmap, file_bytes: int, name: str) -> GgufHeader:
+def _parse(content: bytes | mmap.mmap, file_bytes: int, name: str, whole: Collection[str] = ()) -> GgufHeader:
     reader = _Reader(content)
     try:
-        header = _parse_parts(reader, file_bytes)
+        header = _parse_parts(reader, file_bytes, whole)
     except (struct.error, _BrokenError, UnicodeDecodeError, OverflowError) as error:
         reason = str(error) if isinstance(error, _BrokenError) else f"it ends or breaks at byte {reader.position}"
         raise CorruptModelError(
@@ -217,7 +217,7 @@ def _parse(content: bytes | mmap.mmap, file_bytes: int, name: str) -> GgufHeader
     return header
 
 
-def _parse_parts(reader: _Reader, file_bytes: int) -> GgufHeader:
+def _parse_parts(reader: _Reader, file_bytes: int, whole: Collection[str]) -> GgufHeader:
     if reader.take(4) != MAGIC:
         raise _BrokenError("it does not begin with `GGUF`")
     version = reader.scalar("<I")
@@ -226,7 +226,7 @@ def _parse_parts(reader: _Reader, file_bytes: int) -> GgufHeader:
     tensor_count, metadata_count = reader.scalar("<Q"), reader.scalar("<Q")
     if tensor_count > MOST_TENSORS or metadata_count > MOST_METADATA:
         raise _BrokenError(f"it claims {tensor_count} tensors and {metadata_count} metadata entries")
-    metadata = _read_metadata(reader, metadata_count)
+    metadata = _read_metadata(reader, metadata_count, whole)
     tensors = _read_tensors(reader, tensor_count)
     alignment = metadata.get("general.alignment", 32)
     if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
@@ -275,9 +275,22 @@ class _Reader:
             return SkippedText(length)
         return self.take(length).decode("utf-8", "replace")
 
-    def scalars(self, code: str, count: int) -> list[Any]:
-        content = self.take(count * struct.calcsize(code))
+    def scalars(self, code: str, count: int, *, limited: bool = True) -> list[Any]:
+        start, size = self.position, count * struct.calcsize(code)
+        content = self.take(size) if limited else self.content[start : start + size]
+        self.position = start + size
         return list(struct.unpack(f"<{count}{code[1]}", content))
+
+    def strings(self, count: int) -> list[str]:
+        """`count` strings, of any length together."""
+        start = self.position
+        self.skip_strings(count)
+        unpack, content, position, found = struct.Struct("<Q").unpack_from, self.content, start, []
+        for _ in range(count):
+            begin = position + 8
+            position = begin + unpack(content, position)[0]
+            found.append(content[begin:position].decode("utf-8"))
+        return found
 
     def skip_strings(self, count: int) -> None:
         """Walks over `count` strings: vocabularies have 260,000, so this loop is kept bare."""
@@ -300,39 +313,41 @@ class _Reader:
         self.position += count
 
 
-def _read_metadata(reader: _Reader, count: int) -> dict[str, Any]:
+def _read_metadata(reader: _Reader, count: int, whole: Collection[str]) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
     for _ in range(count):
         key = reader.name()
         if key in metadata:
             raise _BrokenError(f"the metadata names `{key}` twice")
-        metadata[key] = _read_value(reader, reader.scalar("<I"))
+        metadata[key] = _read_value(reader, reader.scalar("<I"), key in whole)
     return metadata
 
 
-def _read_value(reader: _Reader, kind: int) -> Any:
+def _read_value(reader: _Reader, kind: int, is_whole: bool) -> Any:
     if kind in SCALARS:
         return reader.scalar(SCALARS[kind])
     if kind == STRING:
         return reader.text()
     if kind == ARRAY:
-        return _read_array(reader)
+        return _read_array(reader, is_whole)
     raise _BrokenError(f"a value of the unknown type {kind} stands at byte {reader.position}")
 
 
-def _read_array(reader: _Reader) -> list[Any] | SkippedArray:
+def _read_array(reader: _Reader, is_whole: bool) -> list[Any] | SkippedArray:
     kind, length = reader.scalar("<I"), reader.scalar("<Q")
     if kind == STRING:
         if length > (reader.end - reader.position) // 8:
             raise _BrokenError(f"an array of {length} strings stands at byte {reader.position}")
+        if is_whole:
+            return reader.strings(length)
         reader.skip_strings(length)
         return SkippedArray(length)
     if kind not in SCALARS:
         raise _BrokenError(f"an array of the unknown type {kind} stands at byte {reader.position}")
-    if length > LONGEST_KEPT_ARRAY:
+    if length > LONGEST_KEPT_ARRAY and not is_whole:
         reader.skip(length * SCALAR_BYTES[kind])
         return SkippedArray(length)
-    return reader.scalars(SCALARS[kind], length)
+    return reader.scalars(SCALARS[kind], length, limited=not is_whole)
 
 
 def _read_tensors(reader: _Reader, count: int) -> tuple[TensorInfo, ...]:

@@ -6,6 +6,7 @@ where it checks nothing. Facts: llama.cpp's `src/llama-adapter.cpp` and `src/lla
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from llmasos.errors import BadInputError, CorruptModelError
@@ -35,7 +36,8 @@ def require_adapter(header: GgufHeader, name: str) -> None:
         raise BadInputError(f"{name} is an adapter of the type `{kind}`; only LoRA can be used")
     if "adapter.alora.invocation_tokens" in header.metadata:
         raise BadInputError(f"{name} is an adapter that words switch on (aLoRA), which llmasos can't run")
-    if not isinstance(header.metadata.get("adapter.lora.alpha", 0.0), float):
+    alpha = header.metadata.get("adapter.lora.alpha", 0.0)
+    if not isinstance(alpha, float) or not math.isfinite(alpha):
         raise CorruptModelError(f"{name} is broken: its alpha is no number")
     _raise_first([*_pair_problems(header)], f"{name} is broken", CorruptModelError)
 

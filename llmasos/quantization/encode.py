@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from llmasos.errors import BadInputError
+from llmasos.errors import BadInputError, WeightsTooLargeError
 from llmasos.formats.floats import Array, as_bfloat16, as_float16, as_float32
 from llmasos.quantization.types import TYPES, TensorType
 
@@ -30,17 +30,34 @@ def encode(rows: Array, tensor_type: str, name: str = "") -> Bytes:
     """The rows of an array (rows, width), which holds values as `formats.floats` says, as (rows, bytes of a row).
 
     Where the array has the type already, what comes back is a view of it. `name` is the tensor's, for errors. Raises
-    BadInputError for NaN, infinities and values beyond the range of a quantized type: its blocks would be noise.
+    BadInputError for NaN and infinities in a quantized type, whose blocks would be noise, and for values beyond the
+    range of any type.
     Safe to call from several threads, and lets others run meanwhile.
     """
     contiguous = np.ascontiguousarray(rows)
+    if contiguous.dtype == np.float64:
+        contiguous = _kept(contiguous, as_float32(contiguous), tensor_type, name)
     if tensor_type in FLOATS:
-        return FLOATS[tensor_type](contiguous).view(np.uint8)
+        return _kept(contiguous, FLOATS[tensor_type](contiguous), tensor_type, name).view(np.uint8)
     if tensor_type not in QUANTIZED:
         raise ValueError(f"weights can't be made {tensor_type}")
     values = as_float32(contiguous)
     _require_finite(values, tensor_type, name)
     return _quantize(values, TYPES[tensor_type], name)
+
+
+def _kept(rows: Array, encoded: Array, tensor_type: str, name: str) -> Array:
+    """What the rows became, if no number became infinite; among the bits of BF16 none does but from float64."""
+    if encoded is not rows and encoded.dtype.kind == "f" and (infinite := np.isinf(encoded)).any():
+        values = rows if rows.dtype == np.float64 else as_float32(rows)
+        if np.isfinite(values[infinite]).any():
+            raise _too_large(tensor_type, name)
+    return encoded
+
+
+def _too_large(tensor_type: str, name: str) -> WeightsTooLargeError:
+    hint = None if tensor_type in ("F32", "BF16") else "choose BF16, which has the range"
+    return WeightsTooLargeError(f"the tensor `{name}` holds values too large for {tensor_type}", hint=hint)
 
 
 def _require_finite(values: Array, tensor_type: str, name: str) -> None:
@@ -59,10 +76,7 @@ def _quantize(values: Array, tensor_type: TensorType, name: str) -> Bytes:
     ggml, target = _ggml(), encoded.ctypes.data
     ggml.quantize_chunk(tensor_type.type_id, values.ctypes.data, target, 0, rows, width, None)
     if not ggml.validate_row_data(tensor_type.type_id, target, encoded.nbytes):
-        raise BadInputError(
-            f"the tensor `{name}` holds values too large for {tensor_type.name}",
-            hint="choose BF16, which has the range",
-        )
+        raise _too_large(tensor_type.name, name)
     return encoded
 
 

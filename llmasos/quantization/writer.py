@@ -6,15 +6,12 @@ before the first is read. The thread that calls is the one that reads and writes
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import functools
 import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +24,10 @@ from llmasos.progress import Progress
 from llmasos.quantization.encode import encode
 from llmasos.quantization.header import ALIGNMENT_KEY, PlacedTensor, Typed, Value, alignment_of, header_bytes
 from llmasos.quantization.mixes import layer_then_name
+from llmasos.quantization.pool import CHUNK_ITEMS, CHUNKS_IN_FLIGHT, cut, in_order, worker_pool, write_all
 from llmasos.quantization.types import TYPES
 from llmasos.quantization.unfinished import written_whole
 from llmasos.units import format_bytes
-
-CHUNK_ITEMS = 2**20  # weights: 4 MB as float32, 0.08 s of work for a K-quant
-CHUNKS_IN_FLIGHT = 3  # for each worker: one in work, two that wait for it or for the file
 
 
 @dataclass(frozen=True)
@@ -109,12 +104,12 @@ def write_gguf(
         disk_full_is_an_error(path),
         progress.work(f"writing {path.name}", total),
         written_whole(paths) as files,
-        _pool(workers) as pool,
+        worker_pool(workers) as pool,
     ):
         _require_room(path, total)
         for shard, file in zip(shards, files, strict=True):
             for content in _contents(shard, pool, CHUNKS_IN_FLIGHT * workers):
-                _write_all(file, content)
+                write_all(file, content)
                 done += content.nbytes
                 progress.update(done)
     return paths
@@ -188,31 +183,10 @@ def _require_room(path: Path, needed: int) -> None:
         )
 
 
-@contextlib.contextmanager
-def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that drop what they have not begun as soon as something fails."""
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="llmasos-encode")
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
 def _contents(shard: _Shard, pool: ThreadPoolExecutor, most: int) -> Iterator[Array]:
     """The bytes of a shard, part by part."""
     yield np.frombuffer(shard.header, np.uint8)
-    yield from _in_order(pool, _tasks(shard), most)
-
-
-def _in_order(pool: ThreadPoolExecutor, tasks: Iterable[Callable[[], Array]], most: int) -> Iterator[Array]:
-    """What the tasks give, in their order; never more than `most` of them are begun and not yet taken."""
-    in_flight: collections.deque[Future[Array]] = collections.deque()
-    for task in tasks:
-        in_flight.append(pool.submit(task))
-        if len(in_flight) == most:
-            yield in_flight.popleft().result()
-    while in_flight:
-        yield in_flight.popleft().result()
+    yield from in_order(pool, _tasks(shard), most)
 
 
 def _tasks(shard: _Shard) -> Iterator[Callable[[], Array]]:
@@ -222,7 +196,7 @@ def _tasks(shard: _Shard) -> Iterator[Callable[[], Array]]:
         for piece in job.pieces():
             length = job.row_bytes if piece.dtype == np.uint8 else job.width
             rows += piece.size // length
-            for chunk in _cut(piece, length, max(1, CHUNK_ITEMS // length)):
+            for chunk in cut(piece, length, max(1, CHUNK_ITEMS // length)):
                 yield functools.partial(_encode, chunk, length, job)
         if rows != job.row_count:
             raise ValueError(f"the pieces of `{job.name}` hold {rows} rows; its shape has {job.row_count}")
@@ -230,33 +204,9 @@ def _tasks(shard: _Shard) -> Iterator[Callable[[], Array]]:
             yield functools.partial(np.zeros, padding, np.uint8)
 
 
-def _cut(piece: Array, width: int, most_rows: int) -> Iterator[Array]:
-    """Views of an array, one after the other, each of at most `most_rows` rows of `width` items. Copies nothing.
-
-    So the parts of a transposed or regrouped view are made contiguous one by one, by whoever encodes them.
-    """
-    if piece.ndim == 1:
-        piece = piece.reshape(-1, width)
-    rows_each = piece[:1].size // width
-    if rows_each > most_rows:
-        for part in piece:
-            yield from _cut(part, width, most_rows)
-        return
-    step = most_rows // max(1, rows_each)
-    for start in range(0, len(piece), step):
-        yield piece[start : start + step]
-
-
 def _encode(chunk: Array, length: int, job: TensorJob) -> Array:
     rows = np.ascontiguousarray(chunk).reshape(-1, length)
     return rows if rows.dtype == np.uint8 else encode(rows, job.type, job.name)
-
-
-def _write_all(file: FileIO, content: Array) -> None:
-    """A write to a file without a buffer may take less than it is given."""
-    rest = memoryview(content.data).cast("B")
-    while rest:
-        rest = rest[file.write(rest) :]
 
 
 def _padded(size: int, alignment: int) -> int:

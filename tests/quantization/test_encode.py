@@ -28,7 +28,7 @@ def by_ggml(rows: np.ndarray, tensor_type: str) -> np.ndarray:
 
 @pytest.mark.parametrize("tensor_type", ["F32", "F16", "BF16"])
 def test_floats_have_ggmls_bits(tensor_type):
-    awkward = np.concatenate((ROWS[:1], ROWS[:1] * 1e-7, ROWS[:1] * 7e4))
+    awkward = np.concatenate((ROWS[:1], ROWS[:1] * 1e-7, ROWS[:1] * 1.5e4, np.full((1, 512), np.inf, np.float32)))
     assert np.array_equal(encode(awkward, tensor_type), by_ggml(awkward, tensor_type))
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 
 from llmasos.errors import BadInputError
 from llmasos.formats.checkpoint import open_checkpoint
@@ -17,7 +19,6 @@ from llmasos.formats.safetensors import read_safetensors_header
 from llmasos.formats.stored import READABLE, map_tensor
 from llmasos.formats.torch_archive import read_torch_archive
 
-torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.real, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 
@@ -69,9 +70,8 @@ def test_every_tensor_has_the_bytes_that_pytorch_wrote(tmp_path: Path, protocol:
 
 
 def test_safetensors_from_pytorch_have_the_same_bytes(tmp_path: Path):
-    safetensors = pytest.importorskip("safetensors.torch")
     written = {name: tensor.detach().contiguous().clone() for name, tensor in all_kinds().items()}
-    safetensors.save_file(written, tmp_path / "model.safetensors")
+    safetensors.torch.save_file(written, tmp_path / "model.safetensors")
     found = read_safetensors_header(tmp_path / "model.safetensors").tensors
     assert found.keys() == written.keys()
     assert all(map_tensor(found[name]).tobytes() == bytes_of(tensor) for name, tensor in written.items())
