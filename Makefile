@@ -11,18 +11,18 @@ PROMPT ?= Write one sentence about the sea.
 install: $(READY)
 
 # The engine is compiled before pip could tell that this Python is too old.
-$(READY): pyproject.toml tools/engine-build.env tools/engine_wheel.py
+$(READY): pyproject.toml tests/constraints.txt tools/engine-build.env tools/engine_wheel.py
 	@$(PYTHON) -c "import sys; sys.exit('Python 3.10 or newer is needed' if sys.version_info < (3, 10) else 0)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	wheel=$$($(BIN)/python tools/engine_wheel.py) && $(BIN)/python -m pip install --quiet --disable-pip-version-check "$$wheel" -e '.[dev]'
+	wheel=$$($(BIN)/python tools/engine_wheel.py) && $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint tests/constraints.txt "$$wheel" -e '.[dev]'
 	touch $(READY)
 
 run: install
 	$(BIN)/llmasos run smollm2 "$(PROMPT)"
 
 test: install
-	$(BIN)/python -m pytest -q -n auto
+	$(BIN)/python -m pytest -q -n auto --ignore tests/real
 	@echo "left out: the tests that need a real model, other shells or much time; make test-all runs them"
 
 test-all: install

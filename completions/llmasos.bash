@@ -6,7 +6,7 @@
 _llmasos_grammar() {
     case $1 in
         '')
-            arguments='run,pull,list,show,cp,rm,import,verify,prune'
+            arguments='run,pull,list,show,cp,rm,import,verify,prune,convert,export'
             options='
                 --help
                 --version
@@ -65,6 +65,7 @@ _llmasos_grammar() {
                 --flash-attention
                 --no-flash-attention
                 --batch-size=@text
+                --lora=@text
                 --mmap
                 --no-mmap
                 --mlock
@@ -132,6 +133,32 @@ _llmasos_grammar() {
                 --dry-run
                 --older-than=@text
                 --json
+                --help
+            '
+            ;;
+        convert)
+            arguments='@text'
+            options='
+                --type=@text
+                -t=@text
+                --as=@text
+                --output=@files
+                -o=@files
+                --split-max-size=@text
+                --lora=@files
+                --base=@references
+                --json
+                --offline
+                --help
+            '
+            ;;
+        export)
+            arguments='@references @files'
+            options='
+                --type=@text
+                -t=@text
+                --json
+                --offline
                 --help
             '
             ;;

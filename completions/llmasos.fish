@@ -5,13 +5,17 @@
 function __llmasos_valued
     switch "$argv[1]"
         case run
-            string split ' ' -- '-f --file --system --format --schema -n --count -o --output --max-tokens --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --context-length --threads --gpu-layers --kv-type --batch-size'
+            string split ' ' -- '-f --file --system --format --schema -n --count -o --output --max-tokens --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --context-length --threads --gpu-layers --kv-type --batch-size --lora'
         case pull
             string split ' ' -- '--as'
         case import
             string split ' ' -- '--from --as'
         case prune
             string split ' ' -- '--older-than'
+        case convert
+            string split ' ' -- '--type -t --as --output -o --split-max-size --lora --base'
+        case export
+            string split ' ' -- '--type -t'
     end
 end
 
@@ -87,6 +91,8 @@ complete -c llmasos -n "__llmasos_at ''" -a rm -d 'Removes models, and their fil
 complete -c llmasos -n "__llmasos_at ''" -a import -d 'Takes in models from this disk. Files are linked where the file system allows, never moved or changed'
 complete -c llmasos -n "__llmasos_at ''" -a verify -d 'Checks that the installed files are what was pulled'
 complete -c llmasos -n "__llmasos_at ''" -a prune -d 'Deletes files that no model uses and downloads that were never finished'
+complete -c llmasos -n "__llmasos_at ''" -a convert -d 'Converts a Hugging Face checkpoint (safetensors or PyTorch\'s own format) to GGUF, quantized on the way if asked'
+complete -c llmasos -n "__llmasos_at ''" -a export -d 'Makes a Hugging Face checkpoint of a GGUF, its weights dequantized: for transformers, PEFT and other trainers'
 complete -c llmasos -n "__llmasos_at run" -s f -r -F -d 'Put this file\'s text before the prompt. Again for more'
 complete -c llmasos -n "__llmasos_at run" -l file -r -F -d 'Put this file\'s text before the prompt. Again for more'
 complete -c llmasos -n "__llmasos_at run" -l system -x -d 'What the model should be and do'
@@ -137,6 +143,7 @@ complete -c llmasos -n "__llmasos_at run" -l kv-type -x -a 'f16 bf16 f32 q8_0 q5
 complete -c llmasos -n "__llmasos_at run" -l flash-attention -d 'Compute attention in the memory-saving way'
 complete -c llmasos -n "__llmasos_at run" -l no-flash-attention -d 'Compute attention in the memory-saving way'
 complete -c llmasos -n "__llmasos_at run" -l batch-size -x -d 'Tokens of the prompt that are read at once. (default 512)'
+complete -c llmasos -n "__llmasos_at run" -l lora -x -d 'NAME or NAME:SCALE: add this LoRA adapter, a stored one or a GGUF file. Again for more'
 complete -c llmasos -n "__llmasos_at run" -l mmap -d 'Map the file into memory instead of reading it. (default on)'
 complete -c llmasos -n "__llmasos_at run" -l no-mmap -d 'Map the file into memory instead of reading it. (default on)'
 complete -c llmasos -n "__llmasos_at run" -l mlock -d 'Keep the model in memory, never swapped out'
@@ -173,3 +180,21 @@ complete -c llmasos -n "__llmasos_at prune" -l dry-run -d 'Only say what would b
 complete -c llmasos -n "__llmasos_at prune" -l older-than -x -d 'Only unfinished downloads that are this old'
 complete -c llmasos -n "__llmasos_at prune" -l json -d 'Print JSON'
 complete -c llmasos -n "__llmasos_at prune" -l help -d 'Show how it is called'
+complete -c llmasos -n "__llmasos_at convert" -l type -x -d 'Of the weights: F32, F16, BF16, Q8_0, Q4_K_M and so on'
+complete -c llmasos -n "__llmasos_at convert" -s t -x -d 'Of the weights: F32, F16, BF16, Q8_0, Q4_K_M and so on'
+complete -c llmasos -n "__llmasos_at convert" -l as -x -d 'Store it under this name'
+complete -c llmasos -n "__llmasos_at convert" -l output -r -F -d 'Write this file; the store is left alone'
+complete -c llmasos -n "__llmasos_at convert" -s o -r -F -d 'Write this file; the store is left alone'
+complete -c llmasos -n "__llmasos_at convert" -l split-max-size -x -d 'Cut the file into parts of at most 500M, 2G, …'
+complete -c llmasos -n "__llmasos_at convert" -l lora -r -F -d 'Convert the LoRA adapter that PEFT wrote to this folder'
+complete -c llmasos -n "__llmasos_at convert" -l base -x -a '(__llmasos_references)' -d 'The model that the adapter is for: stored, a file, or a folder'
+complete -c llmasos -n "__llmasos_at convert" -l json -d 'Print JSON'
+complete -c llmasos -n "__llmasos_at convert" -l offline -d 'Never use the network'
+complete -c llmasos -n "__llmasos_at convert" -l help -d 'Show how it is called'
+complete -c llmasos -n "__llmasos_at export" -l type -x -d 'Of the weights: bf16, f32 or f16'
+complete -c llmasos -n "__llmasos_at export" -s t -x -d 'Of the weights: bf16, f32 or f16'
+complete -c llmasos -n "__llmasos_at export" -l json -d 'Print JSON'
+complete -c llmasos -n "__llmasos_at export" -l offline -d 'Never use the network'
+complete -c llmasos -n "__llmasos_at export" -l help -d 'Show how it is called'
+complete -c llmasos -n "__llmasos_at export 1" -a '(__llmasos_references)'
+complete -c llmasos -n "__llmasos_at export 2" -F

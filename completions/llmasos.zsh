@@ -15,6 +15,8 @@ _llmasos() {
     'import:Takes in models from this disk. Files are linked where the file system allows, never moved or changed'
     'verify:Checks that the installed files are what was pulled'
     'prune:Deletes files that no model uses and downloads that were never finished'
+    'convert:Converts a Hugging Face checkpoint (safetensors or PyTorch'\''s own format) to GGUF, quantized on the way if asked'
+    'export:Makes a Hugging Face checkpoint of a GGUF, its weights dequantized: for transformers, PEFT and other trainers'
   )
   program=${program/#\~/$HOME}
   _arguments -C '(- *)--help[Show how it is called]' '(- *)--version[Show the version]' \
@@ -82,6 +84,7 @@ _llmasos_grammar() {
         '*--flash-attention[Compute attention in the memory-saving way]' \
         '*--no-flash-attention[Compute attention in the memory-saving way]' \
         '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size: ' \
+        '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora: ' \
         '*--mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--mlock[Keep the model in memory, never swapped out]' \
@@ -144,6 +147,31 @@ _llmasos_grammar() {
         '*--older-than=[Only unfinished downloads that are this old]:older-than: ' \
         '*--json[Print JSON]' \
         '*--help[Show how it is called]'
+      ;;
+    convert)
+      _arguments -S \
+        '*--type=[Of the weights\: F32, F16, BF16, Q8_0, Q4_K_M and so on]:type: ' \
+        '*-t+[Of the weights\: F32, F16, BF16, Q8_0, Q4_K_M and so on]:t: ' \
+        '*--as=[Store it under this name]:as: ' \
+        '*--output=[Write this file; the store is left alone]:output:_files' \
+        '*-o+[Write this file; the store is left alone]:o:_files' \
+        '*--split-max-size=[Cut the file into parts of at most 500M, 2G, …]:split-max-size: ' \
+        '*--lora=[Convert the LoRA adapter that PEFT wrote to this folder]:lora:_files' \
+        '*--base=[The model that the adapter is for\: stored, a file, or a folder]:base:_llmasos_references' \
+        '*--json[Print JSON]' \
+        '*--offline[Never use the network]' \
+        '*--help[Show how it is called]' \
+        '1:checkpoint: '
+      ;;
+    export)
+      _arguments -S \
+        '*--type=[Of the weights\: bf16, f32 or f16]:type: ' \
+        '*-t+[Of the weights\: bf16, f32 or f16]:t: ' \
+        '*--json[Print JSON]' \
+        '*--offline[Never use the network]' \
+        '*--help[Show how it is called]' \
+        '1:model:_llmasos_references' \
+        '2:dir:_files'
       ;;
   esac
 }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from llmasos.engine.adapter import load_adapter
 from llmasos.engine.bindings import do_nothing
 from llmasos.engine.context import Context, ContextOptions
 from llmasos.engine.devices import list_devices
@@ -13,10 +15,11 @@ from llmasos.engine.options import LoadOptions
 from llmasos.engine.trial import is_tried, require_trial
 from llmasos.errors import BadInputError
 from llmasos.formats.gguf import GgufHeader, read_header
+from llmasos.formats.lora import require_adapter, require_same_model
 from llmasos.hardware.machine import read_machine
 from llmasos.hardware.plan import Wishes, plan_context, plan_offload
 from llmasos.hardware.shape import read_shape
-from llmasos.locate import Located
+from llmasos.locate import Located, LocatedAdapter, locate_adapter
 from llmasos.paths import find_home
 from llmasos.progress import Progress
 
@@ -43,6 +46,9 @@ class Loaded:
     ) -> None:
         headers = [read_header(path) for path in located.paths]
         _refuse_what_writes_no_text(headers, located)
+        adapters = [*located.adapters, *map(locate_adapter, options.lora)]
+        for adapter in adapters:
+            _refuse_what_does_not_fit(adapter, headers, located)
         self.located = located
         self.options = options
         self.answer_tokens = answer_tokens
@@ -51,12 +57,19 @@ class Loaded:
         self.machine = read_machine(list_devices())
         self.plan = plan_offload(self.shape, self.machine, self._wishes(prompt_bytes // 3 + answer_tokens))
         if located.manifest is None:
-            _try_first(located, progress or Progress())
+            _try_first(located.paths, progress or Progress())
+        for adapter in adapters:
+            _try_first(located.paths, progress or Progress(), adapter)
         model_options = ModelOptions(self.plan.gpu_layers, options.mmap, options.mlock, self.plan.tensor_split)
         self.model = load_model(located.paths, model_options, meanwhile=meanwhile)
         if self.model.needs_encoder:
             self.model.close()
             raise BadInputError(f"{located.paths[0].name} is a model with an encoder, which llmasos can't run")
+        try:
+            self.adapters = [load_adapter(self.model, each.path, each.name, each.scale) for each in adapters]
+        except BaseException:
+            self.model.close()
+            raise
 
     def start(self, prompt_tokens: int) -> Engine:
         """An engine whose context has room for that prompt and an answer, as far as the model and the memory allow."""
@@ -69,9 +82,11 @@ class Loaded:
             self.plan.kv_type,
             self.options.flash_attention,
         )
-        return Engine(self.model, Context(self.model, options))
+        return Engine(self.model, Context(self.model, options, self.adapters))
 
     def close(self) -> None:
+        for adapter in self.adapters:
+            adapter.close()
         self.model.close()
 
     def __enter__(self) -> Loaded:
@@ -92,13 +107,24 @@ class Loaded:
         )
 
 
-def _try_first(located: Located, progress: Progress) -> None:
-    """A file that no pull has looked at yet."""
+def _try_first(paths: Sequence[Path], progress: Progress, adapter: LocatedAdapter | None = None) -> None:
+    """A file that no pull has looked at yet, or an adapter that was not used with this model yet."""
     verdicts = find_home().trials
-    size = sum(path.stat().st_size for path in located.paths)
-    if size > LARGE_FILE_BYTES and not is_tried(located.paths, verdicts):
-        progress.note(f"trying {located.paths[0].name} first, since nobody vouches for it")
-    require_trial(located.paths, verdicts)
+    size = sum(path.stat().st_size for path in paths)
+    files = [*paths, *([adapter.path] if adapter else [])]
+    if size > LARGE_FILE_BYTES and not is_tried(files, verdicts):
+        progress.note(f"trying {(adapter or paths[0]).name} first, since nobody vouches for it")
+    if adapter is None:
+        require_trial(paths, verdicts)
+    else:
+        require_trial(paths, verdicts, adapter=adapter.path, called=adapter.name)
+
+
+def _refuse_what_does_not_fit(adapter: LocatedAdapter, headers: Sequence[GgufHeader], located: Located) -> None:
+    """What is no LoRA adapter, and adapters for other models."""
+    header = read_header(adapter.path)
+    require_adapter(header, adapter.name)
+    require_same_model(header, adapter.name, headers, located.name)
 
 
 def _refuse_what_writes_no_text(headers: Sequence[GgufHeader], located: Located) -> None:
@@ -106,7 +132,8 @@ def _refuse_what_writes_no_text(headers: Sequence[GgufHeader], located: Located)
     first, name = headers[0], located.paths[0].name
     kind = first.metadata.get("general.type", "model")
     if kind != "model":
-        raise BadInputError(f"{name} is not a model to run: it says that it is `{kind}`")
+        hint = f'llmasos run MODEL --lora {located.paths[0]} "PROMPT"' if kind == "adapter" else None
+        raise BadInputError(f"{name} is not a model to run: it says that it is `{kind}`", hint=hint)
     if not any(header.tensors for header in headers):
         raise BadInputError(f"{name} is not a model to run: it has no weights")
     if first.metadata.get(f"{first.architecture}.attention.causal") is False:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmasos.errors import BadInputError, ModelNotFoundError
+from llmasos.errors import BadInputError, ModelNotFoundError, UsageError
+from llmasos.formats.gguf import is_gguf
 from llmasos.progress import Progress
+from llmasos.store.catalogue import near_names
 from llmasos.store.manifests import Manifest
 from llmasos.store.references import is_name, looks_like_path, parse_name, parse_reference
 from llmasos.store.store import ModelStore
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedAdapter:
+    """A GGUF adapter on this disk and how strongly it is to count; `name` is what people know it by."""
+
+    path: Path
+    name: str
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +33,12 @@ class Located:
     template: str | None = None  # in the source's own language, which need not be Jinja
     system: str | None = None
     parameters: str | None = None
+    adapters: tuple[LocatedAdapter, ...] = ()  # that the model comes with
+
+    @property
+    def name(self) -> str:
+        """What people know it by."""
+        return str(self.manifest.name) if self.manifest else self.paths[0].name
 
 
 def locate(
@@ -38,14 +56,70 @@ def locate(
         from llmasos.pull import pull  # a model that is here needs no sources: 30 ms of its first token
 
         manifest = pull(text, store=store, progress=progress, offline=offline)
+    if manifest.is_adapter:
+        raise BadInputError(
+            f"{manifest.name} is an adapter (LoRA), which runs with the model that it was trained on",
+            hint=f'llmasos run MODEL --lora {manifest.name} "PROMPT"',
+        )
     if not manifest.weights:
         raise BadInputError(
             f"{manifest.name} is a checkpoint ({manifest.facts.quantization}); running needs a GGUF file",
             hint="look for a GGUF of it: a repository whose name ends in -GGUF, as org/name-GGUF:Q4_K_M",
         )
-    if manifest.of_role("adapter"):
-        raise BadInputError(f"{manifest.name} comes with an adapter (LoRA), and llmasos can't run those yet")
+    if not all(map(is_gguf, store.paths(manifest, "adapter"))):
+        raise BadInputError(f"{manifest.name} comes with an adapter (LoRA) that is no GGUF, which llmasos can't run")
     return _locate_stored(manifest, store)
+
+
+def locate_adapter(text: str, *, store: ModelStore | None = None) -> LocatedAdapter:
+    """Finds the adapter that a person names as NAME or NAME:SCALE, a stored one or a GGUF file.
+
+    What follows the last colon is the scale if it is a number, and the whole is not the name of a stored adapter.
+    Raises UsageError for a scale that can't be one, ModelNotFoundError, BadInputError for what is no adapter.
+    """
+    store = store or ModelStore()
+    if is_name(text) and (manifest := store.find(parse_name(text))) and manifest.is_adapter:
+        return LocatedAdapter(store.paths(manifest, "adapter")[0], str(manifest.name))
+    name, scale = _split_scale(text)
+    if looks_like_path(name):
+        path = _adapter_file(Path(parse_reference(name).target))
+        return LocatedAdapter(path, path.name, scale)
+    found = store.find(parse_name(name)) if is_name(name) else None
+    if found is None:
+        adapters = [str(each.name) for each in store.models() if each.is_adapter]
+        raise ModelNotFoundError(
+            name,
+            near=near_names(name, adapters),
+            message=f"there is no adapter `{name}`",
+            hint="give the path of a GGUF adapter, or store it: llmasos import ./ADAPTER.gguf --as NAME",
+        )
+    if not found.is_adapter:
+        raise BadInputError(f"{found.name} is a model, no adapter", hint="llmasos run MODEL --lora ADAPTER")
+    return LocatedAdapter(store.paths(found, "adapter")[0], str(found.name), scale)
+
+
+def _split_scale(text: str) -> tuple[str, float]:
+    name, colon, number = text.rpartition(":")
+    try:
+        scale = float(number)
+    except ValueError:
+        return text, 1.0
+    if not colon or not name or not math.isfinite(scale):
+        raise UsageError(f"--lora can't be `{text}`", hint="NAME, or NAME:SCALE with a number such as 0.5")
+    return name, scale
+
+
+def _adapter_file(path: Path) -> Path:
+    if not path.exists():
+        raise ModelNotFoundError(str(path), message=f"there is no file {path}", hint="check the path")
+    if path.is_dir():
+        raise BadInputError(
+            f"{path} is a folder, no GGUF adapter",
+            hint=f"make one of what PEFT wrote: llmasos convert --lora {path} --base MODEL --as NAME",
+        )
+    if not is_gguf(path):
+        raise BadInputError(f"{path} is not a GGUF file", hint="--lora takes a GGUF adapter")
+    return path
 
 
 def _locate_path(path: Path) -> Located:
@@ -66,4 +140,7 @@ def _locate_stored(manifest: Manifest, store: ModelStore) -> Located:
         template=store.text(manifest, "template"),
         system=store.text(manifest, "system"),
         parameters=store.text(manifest, "parameters"),
+        adapters=tuple(
+            LocatedAdapter(path, f"the adapter of {manifest.name}") for path in store.paths(manifest, "adapter")
+        ),
     )

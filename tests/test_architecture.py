@@ -17,8 +17,9 @@ LONGEST_FILE = 400
 # A part imports only itself and what stands before it. Parts that are still to come have their place already.
 PARTS = [
     "errors", "units", "paths", "files", "settings", "progress", "formats", "native", "store", "sources", "hardware",
-    "engine", "quantization", "conversion", "pull", "locate", "load", "runner", "chat", "batch", "evaluation",
-    "quality", "explanation", "distillation", "distributed", "client", "api", "server", "llmasos_cli",
+    "engine", "quantization", "conversion", "make", "resolve", "pull", "convert", "locate", "load", "runner", "chat",
+    "batch", "evaluation", "quality", "explanation", "distillation", "distributed", "client", "api", "server",
+    "llmasos_cli",
 ]  # fmt: skip
 
 DOORS = {
@@ -32,6 +33,8 @@ DOORS = {
     "huggingface_hub": {"llmasos/sources/"},
     "jinja2": {"llmasos/chat/template.py"},
     "filelock": {"llmasos/store/"},
+    "tokenizers": {"llmasos/conversion/tokenizers/"},
+    "gguf": {"llmasos/quantization/"},
 }
 
 # Where an import may stand inside a function: where a command begins, and where a heavy library is used by a few only.

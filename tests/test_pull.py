@@ -135,15 +135,6 @@ def test_a_licence_that_is_no_text_is_left_out(tmp_path: Path, tiny_model: Path)
     assert pull(str(tmp_path / "x.gguf")).license is None
 
 
-def test_a_checkpoint_is_stored_as_it_is_even_if_two_of_its_files_are_the_same(store: ModelStore, tmp_path: Path):
-    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
-    for name in ("model.safetensors", "vocab.json", "merges.txt"):
-        (tmp_path / name).write_text("{}")
-    model = pull(str(tmp_path), name="checkpoint")
-    assert (model.facts.architecture, model.facts.quantization) == ("gpt2", "safetensors")
-    assert (len(model.of_role("checkpoint")), len(list(store.blobs.all())), store.models()) == (4, 2, [model])
-
-
 # Names.
 
 

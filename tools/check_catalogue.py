@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from llmasos.errors import LlmasosError
-from llmasos.pull import source_for
+from llmasos.resolve import source_for
 from llmasos.sources.source import Listing
 from llmasos.store.catalogue import CatalogueSource, read_catalogue
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llmasos.engine.adapter import Adapter, apply_adapters
 from llmasos.engine.bindings import Flag, lib, log, make_quietly
 from llmasos.engine.model import Model
 from llmasos.errors import BadInputError, DoesNotFitError, LlmasosError
@@ -38,13 +39,15 @@ class Aborted(Exception):  # noqa: N818 - a signal between two threads, never an
 class Context:
     """Holds the keys and values of every sequence. Positions of a sequence go on without a gap."""
 
-    def __init__(self, model: Model, options: ContextOptions) -> None:
+    def __init__(self, model: Model, options: ContextOptions, adapters: Sequence[Adapter] = ()) -> None:
         self._abort = Flag()
         params = _context_params(options)
         params.abort_callback, params.abort_callback_data = self._abort.abort_callback(), self._abort.data
         self.handle: Any = make_quietly(lambda: lib.llama_init_from_model(model.handle, params))
         if not self.handle:
             raise _failure(options)
+        if adapters:
+            apply_adapters(self.handle, adapters)
         self.options = options
         # llama.cpp rounds the context up and, if it was made short, the batch down; what was asked for holds here.
         self.length: int = min(options.context_length, lib.llama_n_ctx_seq(self.handle))

@@ -112,6 +112,9 @@ class LoadOptions:
     kv_type: str | None = option(None, "How the context's keys and values are stored.", choices=KV_TYPES)
     flash_attention: bool | None = option(None, "Compute attention in the memory-saving way.")
     batch_size: int = option(512, "Tokens of the prompt that are read at once.", minimum=1, maximum=65536, panel=RARE)
+    lora: tuple[str, ...] = option(
+        (), "NAME or NAME:SCALE: add this LoRA adapter, a stored one or a GGUF file. Again for more."
+    )
     mmap: bool = option(True, "Map the file into memory instead of reading it.", panel=RARE)
     mlock: bool = option(False, "Keep the model in memory, never swapped out.", panel=RARE)
 

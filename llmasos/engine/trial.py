@@ -32,16 +32,23 @@ def is_tried(paths: Sequence[Path], verdicts: Path) -> bool:
     return _place(paths, verdicts).exists()
 
 
-def require_trial(paths: Sequence[Path], verdicts: Path) -> None:
-    """Returns if nothing speaks against loading the model, tried now or before. Raises CorruptModelError otherwise."""
-    place = _place(paths, verdicts)
+def require_trial(
+    paths: Sequence[Path], verdicts: Path, *, adapter: Path | None = None, called: str | None = None
+) -> None:
+    """Returns if nothing speaks against loading the model, or an adapter with it, tried now or before.
+
+    Raises CorruptModelError otherwise, for what is `called` so, or by the name of its file.
+    """
+    files = [*paths, *([adapter] if adapter else [])]
+    place = _place(files, verdicts)
     verdict = place.read_text(encoding="utf-8") if place.exists() else None
-    if verdict is None and (verdict := _try_in_child(paths)) is not None:
+    if verdict is None and (verdict := _try_in_child(paths, adapter)) is not None:
         with contextlib.suppress(OSError, LlmasosError):  # a home that can't be written costs another trial, no more
             write_whole(place, verdict)
     if verdict not in (None, PASSED):
         raise CorruptModelError(
-            f"{paths[0].name} can't be used: {verdict}", hint="fetch it again, or choose another file"
+            f"{called or (adapter or paths[0]).name} can't be used: {verdict}",
+            hint="fetch it again, or choose another file",
         )
 
 
@@ -51,12 +58,12 @@ def _place(paths: Sequence[Path], verdicts: Path) -> Path:
     return verdicts / hashlib.sha256(f"{VERSION} {identity}".encode()).hexdigest()[:32]
 
 
-def _try_in_child(paths: Sequence[Path]) -> str | None:
+def _try_in_child(paths: Sequence[Path], adapter: Path | None) -> str | None:
     """`passed`, or what is wrong with the file; None if the child ended in a way that says nothing of it."""
     command = [sys.executable, *(["-P"] if sys.version_info >= (3, 11) else []), "-m", "llmasos.engine.trial"]
     try:
         child = subprocess.run(
-            [*command, *map(str, paths)],
+            [*command, *([f"--adapter={adapter}"] if adapter else []), "--", *map(str, paths)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=LONGEST_TRIAL_SECONDS,
@@ -86,15 +93,23 @@ def _last_words(stderr: bytes) -> str:
     )  # without the path on whoever's machine built it
 
 
-def main(paths: Sequence[Path]) -> int:
-    """The child: loads the model without any offload and decodes one token."""
+def main(arguments: Sequence[str]) -> int:
+    """The child: loads the model without any offload, the adapter if there is one, and decodes one token."""
+    import argparse
+
+    from llmasos.engine.adapter import load_adapter
     from llmasos.engine.context import Context, ContextOptions
     from llmasos.engine.model import ModelOptions, load_model
 
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--adapter", type=Path)
+    parser.add_argument("paths", type=Path, nargs="+")
+    given = parser.parse_args(arguments)
     try:
-        model = load_model(paths, ModelOptions())
+        model = load_model(given.paths, ModelOptions())
+        adapters = [load_adapter(model, given.adapter, given.adapter.name)] if given.adapter else []
         if model.vocabulary_size > 0 and not model.needs_encoder:
-            Context(model, ContextOptions(TRIAL_CONTEXT_LENGTH, threads=1)).decode([0], 0)
+            Context(model, ContextOptions(TRIAL_CONTEXT_LENGTH, threads=1), adapters).decode([0], 0)
     except CorruptModelError as error:
         sys.stdout.write(error.message)
         return REFUSED
@@ -102,6 +117,6 @@ def main(paths: Sequence[Path]) -> int:
 
 
 if __name__ == "__main__":
-    code = main([Path(argument) for argument in sys.argv[1:]])
+    code = main(sys.argv[1:])
     sys.stdout.flush()
     os._exit(code)  # destructors of a half-sound model are not worth a crash

@@ -8,12 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from llmasos.errors import BadInputError
+from llmasos.formats.checkpoint_names import LAYOUTS, NOT_WEIGHTS
 
-PART = r"(?:-(?P<index>\d{5})-of-(?P<count>\d{5}))?"
-SAFETENSORS = re.compile(rf"model{PART}\.safetensors")
-PYTORCH = re.compile(rf"pytorch_model{PART}\.bin")
-# The same weights in another layout, or weights that are no model by themselves.
-NOT_WEIGHTS = re.compile(r"(consolidated|adapter_model|training_args|optimizer|model\.fp16|model\.fp32).*")
 COMPANION = re.compile(
     r"config\.json|generation_config\.json|tokenizer.*|vocab\.(json|txt)|merges\.txt|.*\.model|.*\.tiktoken"
     r"|chat_template\.(jinja|json)|special_tokens_map\.json|added_tokens\.json"
@@ -41,7 +37,7 @@ def choose_checkpoint_files(names: Iterable[str], where: str) -> list[str]:
 def find_weights(names: Sequence[str], where: str) -> list[str]:
     """The files with the weights, and the index of split ones."""
     at_top = [name for name in names if "/" not in name and not NOT_WEIGHTS.fullmatch(name)]
-    for pattern, suffix in ((SAFETENSORS, ".safetensors"), (PYTORCH, ".bin")):
+    for suffix, pattern in LAYOUTS:
         matches = [match for name in at_top if (match := pattern.fullmatch(name))]
         whole = [match.string for match in matches if match["index"] is None]
         if whole:
@@ -59,7 +55,7 @@ def describe_files(names: Sequence[str]) -> str:
     """`3 .onnx, 2 .json`: what a repository holds, in short."""
     counts = Counter(PurePosixPath(name).suffix.lower() or PurePosixPath(name).name for name in names)
     kinds = [f"{count} {kind}" for kind, count in counts.most_common(6)]
-    return f"it holds {', '.join(kinds)}" if kinds else "it is empty"
+    return f"it holds {', '.join(kinds)}" if kinds else "it holds no files"
 
 
 def _require_all_parts(matches: Sequence[re.Match[str]], where: str) -> None:

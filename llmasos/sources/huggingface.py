@@ -65,7 +65,7 @@ class HuggingFaceSource:
                 f"{_endpoint()} describes {reference.target} in a way that is not understood"
             ) from error
         source = f"hf:{reference.target}{f':{label}' if label else ''}@{commit}"
-        return Listing(source, files, license)
+        return Listing(source, files, license, (role == "checkpoint" and reference.quantization) or "auto")
 
     def fetch(self, file: RemoteFile, incoming: Path, advance: Advance) -> Fetched:
         if present := take_from_other_tools(file, advance):
@@ -120,13 +120,7 @@ def _choose(names: list[str], reference: Reference) -> tuple[str | None, str, li
     if variants := find_variants(names):
         label = pick_variant(variants, reference.quantization, where)
         return reference.quantization or label, "weights", list(variants[label])
-    files = choose_checkpoint_files(names, where)
-    if reference.quantization:
-        raise BadInputError(
-            f"{where} has no GGUF files to choose {reference.quantization} from; it holds a checkpoint in safetensors",
-            hint=f"fetch the checkpoint with `llmasos pull {where}`, or name a repository that has GGUF files",
-        )
-    return None, "checkpoint", files
+    return reference.quantization, "checkpoint", choose_checkpoint_files(names, where)
 
 
 def _remote(role: str, sibling: Mapping[str, Any], folder: str, headers: Mapping[str, str]) -> RemoteFile:

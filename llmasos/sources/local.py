@@ -7,11 +7,10 @@ from pathlib import Path
 
 from llmasos.errors import BadInputError, ModelNotFoundError
 from llmasos.formats.gguf import is_gguf
+from llmasos.sources.checkpoints import choose_checkpoint_files
 from llmasos.sources.source import SHARD, Advance, Fetched, Listing, RemoteFile, sort_shards
 from llmasos.store.blobs import digest_of
 from llmasos.store.references import Reference
-
-CHECKPOINT_SUFFIXES = (".safetensors", ".json", ".model", ".txt", ".jinja", ".tiktoken")
 
 
 class LocalSource:
@@ -21,11 +20,13 @@ class LocalSource:
             raise ModelNotFoundError(reference.text, message=f"there is no file {path}", hint="check the path")
         files = find_gguf_files(path)
         if not files:
-            return Listing(f"file:{path.resolve()}", _checkpoint_files(path))
-        return Listing(f"file:{path.resolve()}", tuple(_remote("weights", file) for file in files))
+            return Listing(f"file:{path.resolve()}", _checkpoint_files(path), folder=path)
+        return Listing(f"file:{path.resolve()}", tuple(_remote("weights", file.parent, file.name) for file in files))
 
     def fetch(self, file: RemoteFile, incoming: Path, advance: Advance) -> Fetched:
         path = Path(file.location)
+        if file.role == "checkpoint":  # a GGUF is made of it, and nobody asks for its digest
+            return Fetched(path, "", path.stat().st_size, is_ours=False)
         try:
             digest = digest_of(path, advance)
             return Fetched(path, digest, path.stat().st_size, is_ours=False)
@@ -59,11 +60,13 @@ def _belong_together(one: re.Match[str], other: re.Match[str] | None) -> bool:
 
 
 def _checkpoint_files(folder: Path) -> tuple[RemoteFile, ...]:
-    if not (folder / "config.json").exists() or not any(folder.glob("*.safetensors")):
-        raise BadInputError(f"{folder} holds neither a GGUF file nor a checkpoint (config.json and *.safetensors)")
-    files = sorted(each for each in folder.iterdir() if each.suffix in CHECKPOINT_SUFFIXES and each.is_file())
-    return tuple(_remote("checkpoint", each) for each in files)
+    try:
+        names = [each.name for each in folder.iterdir() if each.is_file()]
+    except OSError as error:
+        raise BadInputError(f"can't read {folder}: {error.strerror}") from error
+    return tuple(_remote("checkpoint", folder, name) for name in choose_checkpoint_files(names, str(folder)))
 
 
-def _remote(role: str, path: Path) -> RemoteFile:
-    return RemoteFile(role, path.name, str(path), size=path.stat().st_size)
+def _remote(role: str, folder: Path, name: str) -> RemoteFile:
+    path = folder / name
+    return RemoteFile(role, name, str(path), size=path.stat().st_size)

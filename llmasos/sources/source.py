@@ -39,11 +39,21 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A model as a source offers it. `source` is the reference in full, with the revision that was found."""
+    """A model as a source offers it. `source` is the reference in full, with the revision that was found.
+
+    Of a checkpoint a GGUF is made, of `wanted_type`: a mix such as `Q4_K_M`, or `auto` for the checkpoint's own. One
+    that lies on this disk already is read where it lies, in `folder`.
+    """
 
     source: str
     files: tuple[RemoteFile, ...]
     license: str | None = None
+    wanted_type: str = "auto"
+    folder: Path | None = None
+
+    @property
+    def is_checkpoint(self) -> bool:
+        return any(file.role == "checkpoint" for file in self.files)
 
     @property
     def size(self) -> int | None:

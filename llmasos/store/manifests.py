@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from llmasos.errors import CorruptModelError, UsageError
+from llmasos.formats.gguf import GgufHeader
 from llmasos.store.blobs import DIGEST
 from llmasos.store.references import Name, parse_name
 
@@ -56,6 +57,11 @@ class Manifest:
     def weights(self) -> tuple[StoredFile, ...]:
         return self.of_role("weights")
 
+    @property
+    def is_adapter(self) -> bool:
+        """True for an adapter by itself, which runs only with a model."""
+        return not self.weights and any(file.role == "adapter" for file in self.files)
+
     def of_role(self, role: str) -> tuple[StoredFile, ...]:
         return tuple(file for file in self.files if file.role == role)
 
@@ -71,6 +77,18 @@ class Manifest:
 
     def named(self, name: Name) -> Manifest:
         return replace(self, name=name)
+
+
+def facts_of(headers: Sequence[GgufHeader]) -> Facts:
+    """What `list` and `show` say of a model, from the headers of its shards."""
+    first = headers[0]
+    return Facts(
+        architecture=first.architecture,
+        quantization=first.quantization,
+        parameters=sum(header.parameter_count for header in headers),
+        context_length=first.number("context_length"),
+        has_template="tokenizer.chat_template" in first.metadata,
+    )
 
 
 def manifest_text(manifest: Manifest) -> str:

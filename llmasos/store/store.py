@@ -184,8 +184,8 @@ class ModelStore:
         """What downloads that nobody goes on with have left."""
         for path in sorted(self.home.incoming.rglob("*")):
             with contextlib.suppress(FileNotFoundError):  # a running one may have moved it away
-                is_old = time.time() - path.stat().st_mtime >= older_than_seconds
-                if path.is_file() and is_old and not self._is_pulled(self._key(path)):
+                is_old = time.time() - path.lstat().st_mtime >= older_than_seconds
+                if not path.is_dir() and is_old and not self._is_pulled(self._key(path)):
                     yield path
 
     def _torn_files(self) -> Iterator[Path]:

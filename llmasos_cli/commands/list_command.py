@@ -44,6 +44,7 @@ def facts_of(model: Manifest) -> dict[str, object]:
     """The documented JSON of a model in a list."""
     return {
         "name": str(model.name),
+        "kind": "adapter" if model.is_adapter else "model",
         "digest": model.digest,
         "size": model.size,
         "architecture": model.facts.architecture,
@@ -60,7 +61,7 @@ def _row(model: Manifest) -> dict[str, str]:
     return {
         "name": str(model.name),
         "parameters": format_count(model.facts.parameters) if model.facts.parameters else "-",
-        "type": model.facts.quantization,
+        "type": f"{model.facts.quantization}{' adapter' if model.is_adapter else ''}",
         "size": format_bytes(model.size),
         "added": format_age(time.time() - model.created_at),
     }

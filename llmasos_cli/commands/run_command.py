@@ -105,7 +105,7 @@ def run_command(
     llmasos run smollm2 -f notes.txt "Summarize this." --temperature 0
     llmasos run smollm2 "Three colours" --schema 'colours list' --json
     """
-    from llmasos.locate import locate
+    from llmasos.locate import locate, locate_adapter
     from llmasos.settings import configured, is_offline, layered, own_parameters, read_config, unknown_keys
 
     for warning in unknown_keys(read_config(), *ALL_OPTIONS):
@@ -120,11 +120,14 @@ def run_command(
     flags = {**sampling, **limits, **loading}
     for options in ALL_OPTIONS:
         layered(options, *configured(options), flags)  # a wrong value is told before anything is pulled
+    for adapter in layered(LoadOptions, *configured(LoadOptions), flags).lora:
+        locate_adapter(adapter)
     located = locate(model, progress=output.make_progress(), offline=offline or is_offline())
     own, troubles = own_parameters(located.parameters or "{}", *ALL_OPTIONS)
     for trouble in troubles:
         output.note(f"note: {trouble}")
     suggested_context = own.pop("context_length", 0)
+    own.pop("lora", None)  # a model names no files of this disk
     chosen = [layered(options, own, *configured(options), flags) for options in ALL_OPTIONS]
     _answer(located, wanted, *chosen, suggested_context=suggested_context, verbose=verbose)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from json import dumps, loads
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -43,9 +44,10 @@ def show_command(
 
 def describe(manifest: Manifest, store: ModelStore) -> dict[str, object]:
     """The documented JSON of `show`."""
-    paths = store.paths(manifest)
+    paths = _paths(manifest, store)
     return {
         "name": str(manifest.name),
+        "kind": "adapter" if manifest.is_adapter else "model",
         "path": str(paths[0]) if paths else None,
         "paths": [str(path) for path in paths],
         "digest": manifest.digest,
@@ -68,6 +70,11 @@ def describe(manifest: Manifest, store: ModelStore) -> dict[str, object]:
     }
 
 
+def _paths(manifest: Manifest, store: ModelStore) -> list[Path]:
+    """Of the weights, or of what an adapter has instead."""
+    return store.paths(manifest, "adapter" if manifest.is_adapter else "weights")
+
+
 def _parameters_set(manifest: Manifest, store: ModelStore) -> dict[str, object] | None:
     """The parameters that the model brings, as they are stored; None if there are none that JSON can hold."""
     try:
@@ -79,9 +86,11 @@ def _parameters_set(manifest: Manifest, store: ModelStore) -> dict[str, object] 
 
 
 def _readable(manifest: Manifest, store: ModelStore) -> dict[str, str]:
-    facts, paths = manifest.facts, store.paths(manifest)
+    facts, paths = manifest.facts, _paths(manifest, store)
+    use = {"kind": f"adapter, for `llmasos run MODEL --lora {manifest.name}`"} if manifest.is_adapter else {}
     return {
         "name": str(manifest.name),
+        **use,
         "architecture": facts.architecture,
         "parameters": format_count(facts.parameters) if facts.parameters else "unknown",
         "quantization": facts.quantization,

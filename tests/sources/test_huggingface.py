@@ -154,11 +154,12 @@ def test_large_files_have_a_digest_and_small_ones_none(hub: StandInHub, incoming
     assert fetch(tokenizer, incoming).path.read_bytes() == b'{"version": "1.0"}'
 
 
-def test_a_quantization_can_not_be_chosen_from_a_checkpoint(hub: StandInHub):
-    hub.add_huggingface("org/tiny", CHECKPOINT)
-    with pytest.raises(BadInputError, match="no GGUF files to choose Q4_K_M from; it holds a checkpoint") as caught:
-        list_files("org/tiny:Q4_K_M")
-    assert "llmasos pull hf:org/tiny`" in (caught.value.hint or "")
+def test_a_quantization_of_a_checkpoint_is_what_is_to_be_made_of_it(hub: StandInHub):
+    commit = hub.add_huggingface("org/tiny", CHECKPOINT)
+    assert list_files("org/tiny").wanted_type == "auto"
+    listing = list_files("org/tiny:Q4_K_M")
+    assert (listing.source, listing.wanted_type) == (f"hf:org/tiny:Q4_K_M@{commit}", "Q4_K_M")
+    assert names(listing) == names(list_files("org/tiny"))
 
 
 def test_a_repository_of_something_else_is_refused_with_what_it_holds(hub: StandInHub):

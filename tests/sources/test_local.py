@@ -94,7 +94,7 @@ def test_a_folder_with_a_checkpoint_is_all_of_its_files_but_no_others(tmp_path: 
 @pytest.mark.parametrize("names", [[], ["config.json"], ["model.safetensors"], ["notes.txt"]])
 def test_a_folder_with_neither_is_no_model(tmp_path: Path, names: list[str]):
     put(tmp_path, *names)
-    with pytest.raises(BadInputError, match="holds neither a GGUF file nor a checkpoint"):
+    with pytest.raises(BadInputError, match="has neither GGUF files nor a checkpoint"):
         listing(tmp_path)
 
 

@@ -1,0 +1,204 @@
+"""Converting on request: a checkpoint, in a folder or a repository, to a stored model or to a file."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from llmasos.conversion.adapter import Base, base_of_folder, base_of_gguf, convert_adapter, prepare_adapter
+from llmasos.conversion.convert import prepare
+from llmasos.conversion.provenance import Provenance, provenance_of
+from llmasos.conversion.types import AUTO, find_type
+from llmasos.errors import BadInputError, ModelNotFoundError
+from llmasos.files import require_writable
+from llmasos.formats.gguf import read_header
+from llmasos.make import made_in, store_converted, store_file
+from llmasos.progress import Progress
+from llmasos.pull import fetched_checkpoint
+from llmasos.resolve import source_for
+from llmasos.sources.local import find_gguf_files
+from llmasos.sources.source import Listing, Source
+from llmasos.store.catalogue import near_names
+from llmasos.store.manifests import Manifest, facts_of
+from llmasos.store.references import (
+    Name,
+    Reference,
+    is_name,
+    looks_like_path,
+    parse_name,
+    parse_reference,
+    suggested_name,
+)
+from llmasos.store.store import ModelStore, name_taken
+
+ADAPTER_TYPE = "F32"  # adapters are small, and this loses nothing
+
+
+@dataclass(frozen=True, slots=True)
+class ListedCheckpoint:
+    """A checkpoint that a source offers; nothing of it is here yet, unless it lies on this disk."""
+
+    reference: Reference
+    source: Source
+    listing: Listing
+
+    @property
+    def provenance(self) -> Provenance:
+        return Provenance(suggested_name(self.reference).name, self.listing.source, self.listing.license)
+
+
+def convert_to_store(
+    text: str,
+    type_name: str = AUTO,
+    *,
+    name: str | None = None,
+    store: ModelStore | None = None,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Stores the GGUF of a checkpoint, under `name` or one made of the checkpoint's and the type's.
+
+    An earlier conversion of the same checkpoint is replaced. Raises NameTakenError if another model has the name, and
+    what `conversion.convert` and the source raise.
+    """
+    store, progress = store or ModelStore(), progress or Progress()
+    reference = parse_reference(text)
+    mix = _wanted_type(reference, type_name)
+    wanted = parse_name(name) if name else _name_for(reference, mix)
+    with store.lock(
+        f"pull {wanted}", waiting=lambda: progress.note(f"another llmasos is making {wanted}; waiting for it")
+    ):
+        listed = _list_files(reference)
+        present = store.find(wanted)
+        if present and _without_revision(present.source) != _without_revision(listed.listing.source):
+            raise name_taken(present)
+        with _fetched(listed, store, progress) as folder:
+            prepared = prepare(folder, mix, provenance=listed.provenance)
+            return store_converted(
+                prepared, wanted, listed.provenance, store=store, progress=progress, replace=present is not None
+            )
+
+
+def convert_to_file(
+    text: str,
+    output: Path,
+    type_name: str = AUTO,
+    *,
+    split_max_bytes: int = 0,
+    store: ModelStore | None = None,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Writes the GGUF of a checkpoint, in parts if it is to be split, and returns the files. Raises as above."""
+    store, progress = store or ModelStore(), progress or Progress()
+    reference = parse_reference(text)
+    mix = _wanted_type(reference, type_name)
+    require_writable(output)  # before anything is fetched
+    listed = _list_files(reference)
+    with _fetched(listed, store, progress) as folder:
+        prepared = prepare(folder, mix, provenance=listed.provenance)
+        return prepared.write(output, split_max_bytes=split_max_bytes, progress=progress)
+
+
+def convert_adapter_to_store(
+    folder: Path,
+    base: str,
+    type_name: str = ADAPTER_TYPE,
+    *,
+    name: str | None = None,
+    store: ModelStore | None = None,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Stores the GGUF of an adapter that PEFT wrote to a folder, for the model `base`, under `name` or the folder's.
+
+    An earlier conversion of the same folder is replaced. Raises what `find_base` and `conversion.adapter` raise, and
+    NameTakenError if another model has the name.
+    """
+    store, progress = store or ModelStore(), progress or Progress()
+    wanted = parse_name(name) if name else suggested_name(parse_reference(str(folder.resolve())))
+    source = provenance_of(folder).source
+    with store.lock(f"pull {wanted}"):
+        present = store.find(wanted)
+        if present and present.source != source:
+            raise name_taken(present)
+        prepared = prepare_adapter(folder, find_base(base, store), type_name)
+        with made_in(f"{wanted} {source} {prepared.type_name}", store) as place:
+            [path] = prepared.write(place / f"{wanted.name}.gguf", progress=progress)
+            return store_file(
+                path,
+                wanted,
+                source=source,
+                facts=facts_of([read_header(path)]),
+                role="adapter",
+                lineage=(f"converted to {prepared.type_name} from {source} for {base}",),
+                store=store,
+                replace=present is not None,
+            )
+
+
+def convert_adapter_to_file(
+    folder: Path,
+    base: str,
+    output: Path,
+    type_name: str = ADAPTER_TYPE,
+    *,
+    store: ModelStore | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Writes the GGUF of an adapter that PEFT wrote to a folder, for the model `base`. Raises as above."""
+    return convert_adapter(folder, find_base(base, store or ModelStore()), output, type_name, progress=progress)
+
+
+def find_base(text: str, store: ModelStore) -> Base:
+    """The model that an adapter is for: a stored one, a GGUF file or a checkpoint's folder.
+
+    Raises ModelNotFoundError if it is not here, BadInputError if it is no model that llmasos knows the tensors of.
+    """
+    stored = store.find(parse_name(text)) if is_name(text) and not looks_like_path(text) else None
+    if stored:
+        return _base_of_files(store.paths(stored), text)
+    path = Path(parse_reference(text).target if looks_like_path(text) else text)
+    if not path.exists():
+        raise ModelNotFoundError(
+            text,
+            near=near_names(text, [str(each.name) for each in store.models()]),
+            message=f"there is no model `{text}` here",
+            hint="--base takes a stored model, a GGUF file or a checkpoint's folder",
+        )
+    return base_of_folder(path) if (path / "config.json").exists() else _base_of_files(find_gguf_files(path), text)
+
+
+def _base_of_files(paths: Sequence[Path], text: str) -> Base:
+    if not paths:
+        raise BadInputError(f"{text} is no model: it has neither GGUF files nor a config.json")
+    return base_of_gguf(paths)
+
+
+def _list_files(reference: Reference) -> ListedCheckpoint:
+    source = source_for(reference, hurried=False)
+    listing = source.list_files(reference)
+    if not listing.is_checkpoint:
+        raise BadInputError(f"{reference} holds a GGUF already", hint="only checkpoints are converted")
+    return ListedCheckpoint(reference, source, listing)
+
+
+def _fetched(
+    listed: ListedCheckpoint, store: ModelStore, progress: Progress
+) -> contextlib.AbstractContextManager[Path]:
+    return fetched_checkpoint(listed.source, listed.listing, store, progress, f"fetching {listed.reference}")
+
+
+def _wanted_type(reference: Reference, type_name: str) -> str:
+    """The type that was asked for, by an option or in the reference: `org/name:Q4_K_M`."""
+    mix = find_type(type_name)
+    return find_type(reference.quantization) if mix == AUTO and reference.quantization else mix
+
+
+def _name_for(reference: Reference, mix: str) -> Name:
+    """`smol` for ./smol, `smol:q4_k_m` if a type was asked for."""
+    name = suggested_name(reference)
+    return name if mix == AUTO else replace(name, tag=mix.lower())
+
+
+def _without_revision(source: str) -> str:
+    return source.partition("@")[0]

@@ -1,0 +1,86 @@
+"""Making: what a conversion writes becomes a stored model. The joint between the store and what makes models."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from llmasos.conversion.convert import Prepared
+from llmasos.conversion.provenance import Provenance
+from llmasos.engine.trial import require_trial
+from llmasos.formats.gguf import read_header
+from llmasos.progress import Progress
+from llmasos.store.blobs import digest_of
+from llmasos.store.manifests import Facts, Manifest, StoredFile, facts_of
+from llmasos.store.references import Name
+from llmasos.store.store import ModelStore, incoming_lock
+
+
+def store_converted(
+    prepared: Prepared,
+    name: Name,
+    provenance: Provenance,
+    *,
+    store: ModelStore,
+    progress: Progress,
+    replace: bool = False,
+) -> Manifest:
+    """Writes what was prepared of a checkpoint, tries it, and stores it under a name.
+
+    Raises what `Prepared.write` and the trial raise, NameTakenError if another model has the name, unless `replace`.
+    """
+    with made_in(f"{name} {provenance.source} {prepared.type_name}", store) as folder:
+        [path] = prepared.write(folder / f"{name.name}.gguf", progress=progress)
+        progress.note("trying the file")
+        require_trial([path], store.home.trials)
+        facts = facts_of([read_header(path)])
+        return store_file(
+            path,
+            name,
+            source=provenance.source,
+            facts=facts,
+            license=provenance.license,
+            lineage=(f"converted to {facts.quantization} from {provenance.source}",),
+            store=store,
+            replace=replace,
+        )
+
+
+def store_file(
+    path: Path,
+    name: Name,
+    *,
+    source: str,
+    facts: Facts,
+    store: ModelStore,
+    role: str = "weights",
+    license: str | None = None,
+    lineage: tuple[str, ...] = (),
+    replace: bool = False,
+) -> Manifest:
+    """Moves a file that was made into the store and gives it a name.
+
+    Raises NameTakenError if another model has it, unless `replace`.
+    """
+    file = StoredFile(role, digest_of(path), path.stat().st_size, path.name)
+    manifest = Manifest(name, (file,), source, facts, license, lineage, created_at=time.time())
+    with store.changing():
+        store.blobs.adopt(path, file.digest)
+        return store.add(manifest, replace=replace)
+
+
+@contextlib.contextmanager
+def made_in(what: str, store: ModelStore) -> Iterator[Path]:
+    """A folder of one's own in `incoming` to make a model in, gone afterwards; what a kill leaves, `prune` finds."""
+    key = hashlib.sha256(what.encode(errors="surrogateescape")).hexdigest()
+    with store.lock(incoming_lock(key)):
+        folder = store.home.incoming / key
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
