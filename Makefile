@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+ORACLES := $(VENV)/.oracles
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint tests/constraints.txt
 PROMPT ?= Write one sentence about the sea.
 
 .PHONY: install run test test-all check format bench completions docs ci-setup check-catalogue clean
@@ -15,8 +17,14 @@ $(READY): pyproject.toml tests/constraints.txt tools/engine-build.env tools/engi
 	@$(PYTHON) -c "import sys; sys.exit('Python 3.10 or newer is needed' if sys.version_info < (3, 10) else 0)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	wheel=$$($(BIN)/python tools/engine_wheel.py) && $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint tests/constraints.txt "$$wheel" -e '.[dev]'
+	wheel=$$($(BIN)/python tools/engine_wheel.py) && $(PIP) "$$wheel" -e '.[dev]'
 	touch $(READY)
+
+# PyTorch and transformers, several hundred megabytes: what conversions are compared with.
+$(ORACLES): $(READY)
+	$(PIP) torch
+	$(PIP) -e '.[oracles]'
+	touch $(ORACLES)
 
 run: install
 	$(BIN)/llmasos run smollm2 "$(PROMPT)"
@@ -25,7 +33,7 @@ test: install
 	$(BIN)/python -m pytest -q -n auto --ignore tests/real
 	@echo "left out: the tests that need a real model, other shells or much time; make test-all runs them"
 
-test-all: install
+test-all: install $(ORACLES)
 	$(BIN)/python -m pytest -q -m real
 
 check: install
