@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+KERNELS := $(VENV)/.kernels
 ORACLES := $(VENV)/.oracles
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint tests/constraints.txt
 PROMPT ?= Write one sentence about the sea.
 
 .PHONY: install run test test-all check format bench completions docs ci-setup check-catalogue clean
 
-install: $(READY)
+install: $(READY) $(KERNELS)
 
 # The engine is compiled before pip could tell that this Python is too old.
 $(READY): pyproject.toml tests/constraints.txt tools/engine-build.env tools/engine_wheel.py
@@ -19,6 +20,11 @@ $(READY): pyproject.toml tests/constraints.txt tools/engine-build.env tools/engi
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	wheel=$$($(BIN)/python tools/engine_wheel.py) && $(PIP) "$$wheel" -e '.[dev]'
 	touch $(READY)
+
+# The package's own build compiles the kernels too, but does not look whether they changed since.
+$(KERNELS): $(wildcard kernels/*) | $(READY)
+	$(BIN)/python kernels/build.py
+	touch $(KERNELS)
 
 # PyTorch and transformers, several hundred megabytes: what conversions are compared with.
 $(ORACLES): $(READY)
@@ -62,4 +68,4 @@ ci-setup:
 	.ci/setup
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis llmasos/_kernels.*

@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from machine import describe_machine, keep, print_table
+from machine import anonymous_bytes, describe_machine, keep, print_table
 
 PROJECT = Path(__file__).parents[1]
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
@@ -68,15 +68,6 @@ def measure(place: Path, kind: str, limit_bytes: int) -> dict[str, str | float]:
     output.unlink()
     speed = round(written / seconds / MB)
     return {"type": kind, "MB": written // MB, "seconds": round(seconds, 1), "MB/s": speed, "peak MB": peak // MB}
-
-
-def anonymous_bytes(process_id: int) -> int:
-    """Memory of a process that no file backs; 0 once it has ended."""
-    try:
-        lines = Path(f"/proc/{process_id}/status").read_text(encoding="utf-8").splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:")), 0)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
 _llmasos_grammar() {
     case $1 in
         '')
-            arguments='run,pull,list,show,cp,rm,import,verify,prune,convert,export'
+            arguments='run,pull,list,show,cp,rm,import,verify,prune,convert,quantize,export'
             options='
                 --help
                 --version
@@ -147,6 +147,27 @@ _llmasos_grammar() {
                 --split-max-size=@text
                 --lora=@files
                 --base=@references
+                --json
+                --offline
+                --help
+            '
+            ;;
+        quantize)
+            arguments='@references'
+            options='
+                --type=@text
+                -t=@text
+                --as=@text
+                --output=@files
+                -o=@files
+                --allow-requantize
+                --keep-split
+                --dry-run
+                --tensor-type=@text
+                --output-type=@text
+                --embedding-type=@text
+                --pure
+                --prune-layers=@text
                 --json
                 --offline
                 --help

@@ -16,6 +16,7 @@ _llmasos() {
     'verify:Checks that the installed files are what was pulled'
     'prune:Deletes files that no model uses and downloads that were never finished'
     'convert:Converts a Hugging Face checkpoint (safetensors or PyTorch'\''s own format) to GGUF, quantized on the way if asked'
+    'quantize:Quantizes a model: a stored one, a GGUF file or a checkpoint, into any of llama.cpp'\''s types'
     'export:Makes a Hugging Face checkpoint of a GGUF, its weights dequantized: for transformers, PEFT and other trainers'
   )
   program=${program/#\~/$HOME}
@@ -162,6 +163,26 @@ _llmasos_grammar() {
         '*--offline[Never use the network]' \
         '*--help[Show how it is called]' \
         '1:checkpoint: '
+      ;;
+    quantize)
+      _arguments -S \
+        '*--type=[What to make\: Q4_K_M, Q5_K_S, Q8_0, IQ4_XS and so on]:type: ' \
+        '*-t+[What to make\: Q4_K_M, Q5_K_S, Q8_0, IQ4_XS and so on]:t: ' \
+        '*--as=[Store it under this name]:as: ' \
+        '*--output=[Write this file; the store is left alone]:output:_files' \
+        '*-o+[Write this file; the store is left alone]:o:_files' \
+        '*--allow-requantize[Quantize what is quantized already, and lose more than one has to]' \
+        '*--keep-split[With -o\: as many files as the model has, with the same tensors]' \
+        '*--dry-run[Only tell types and size; write nothing]' \
+        '*--tensor-type=[A type for tensors in whose names the expression is found, the first that is]:tensor-type: ' \
+        '*--output-type=[The type of the output]:output-type: ' \
+        '*--embedding-type=[That of the token embeddings]:embedding-type: ' \
+        '*--pure[One type for all, not the mix'\''s several]' \
+        '*--prune-layers=[Leave layers out, counted from 0\: 3,5-7]:prune-layers: ' \
+        '*--json[Print JSON]' \
+        '*--offline[Never use the network]' \
+        '*--help[Show how it is called]' \
+        '1:model:_llmasos_references'
       ;;
     export)
       _arguments -S \

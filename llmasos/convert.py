@@ -10,15 +10,16 @@ from pathlib import Path
 from llmasos.conversion.adapter import Base, base_of_folder, base_of_gguf, convert_adapter, prepare_adapter
 from llmasos.conversion.convert import prepare
 from llmasos.conversion.provenance import Provenance, provenance_of
-from llmasos.conversion.types import AUTO, find_type
+from llmasos.conversion.types import AUTO, as_choices, find_type
 from llmasos.errors import BadInputError, ModelNotFoundError
-from llmasos.files import require_writable
+from llmasos.files import replaceable
 from llmasos.formats.gguf import read_header
 from llmasos.make import made_in, store_converted, store_file
 from llmasos.progress import Progress
 from llmasos.pull import fetched_checkpoint
-from llmasos.resolve import source_for
-from llmasos.sources.local import find_gguf_files
+from llmasos.quantization.choices import Choices
+from llmasos.resolve import resolve, source_for
+from llmasos.sources.local import find_checkpoint, find_gguf_files
 from llmasos.sources.source import Listing, Source
 from llmasos.store.catalogue import near_names
 from llmasos.store.manifests import Manifest, facts_of
@@ -51,7 +52,7 @@ class ListedCheckpoint:
 
 def convert_to_store(
     text: str,
-    type_name: str = AUTO,
+    wanted_type: str | Choices = AUTO,
     *,
     name: str | None = None,
     store: ModelStore | None = None,
@@ -59,13 +60,13 @@ def convert_to_store(
 ) -> Manifest:
     """Stores the GGUF of a checkpoint, under `name` or one made of the checkpoint's and the type's.
 
-    An earlier conversion of the same checkpoint is replaced. Raises NameTakenError if another model has the name, and
-    what `conversion.convert` and the source raise.
+    What is wanted is a type, or choices of types in full. An earlier conversion of the same checkpoint is replaced.
+    Raises NameTakenError if another model has the name, and what `conversion.convert` and the source raise.
     """
     store, progress = store or ModelStore(), progress or Progress()
-    reference = parse_reference(text)
-    mix = _wanted_type(reference, type_name)
-    wanted = parse_name(name) if name else _name_for(reference, mix)
+    reference = _reference(text, store)
+    choices = _wanted_choices(reference, wanted_type)
+    wanted = parse_name(name) if name else _name_for(reference, choices.mix)
     with store.lock(
         f"pull {wanted}", waiting=lambda: progress.note(f"another llmasos is making {wanted}; waiting for it")
     ):
@@ -73,8 +74,8 @@ def convert_to_store(
         present = store.find(wanted)
         if present and _without_revision(present.source) != _without_revision(listed.listing.source):
             raise name_taken(present)
-        with _fetched(listed, store, progress) as folder:
-            prepared = prepare(folder, mix, provenance=listed.provenance)
+        with _fetched(listed, choices.mix, store, progress) as folder:
+            prepared = prepare(folder, choices, provenance=listed.provenance)
             return store_converted(
                 prepared, wanted, listed.provenance, store=store, progress=progress, replace=present is not None
             )
@@ -83,7 +84,7 @@ def convert_to_store(
 def convert_to_file(
     text: str,
     output: Path,
-    type_name: str = AUTO,
+    wanted_type: str | Choices = AUTO,
     *,
     split_max_bytes: int = 0,
     store: ModelStore | None = None,
@@ -91,12 +92,12 @@ def convert_to_file(
 ) -> list[Path]:
     """Writes the GGUF of a checkpoint, in parts if it is to be split, and returns the files. Raises as above."""
     store, progress = store or ModelStore(), progress or Progress()
-    reference = parse_reference(text)
-    mix = _wanted_type(reference, type_name)
-    require_writable(output)  # before anything is fetched
+    reference = _reference(text, store)
+    choices = _wanted_choices(reference, wanted_type)
+    replaceable(output)  # told before anything is fetched
     listed = _list_files(reference)
-    with _fetched(listed, store, progress) as folder:
-        prepared = prepare(folder, mix, provenance=listed.provenance)
+    with _fetched(listed, choices.mix, store, progress) as folder:
+        prepared = prepare(folder, choices, provenance=listed.provenance)
         return prepared.write(output, split_max_bytes=split_max_bytes, progress=progress)
 
 
@@ -174,24 +175,33 @@ def _base_of_files(paths: Sequence[Path], text: str) -> Base:
     return base_of_gguf(paths)
 
 
+def _reference(text: str, store: ModelStore) -> Reference:
+    """What a person names; a short name stands for its first source. Raises ModelNotFoundError for an unknown one."""
+    is_short = is_name(text) and "/" not in text and not looks_like_path(text)
+    return resolve(text, store).sources[0].reference if is_short else parse_reference(text)
+
+
 def _list_files(reference: Reference) -> ListedCheckpoint:
     source = source_for(reference, hurried=False)
-    listing = source.list_files(reference)
+    here = find_checkpoint(Path(reference.target)) if reference.scheme == "path" else None
+    listing = here or source.list_files(reference)
     if not listing.is_checkpoint:
         raise BadInputError(f"{reference} holds a GGUF already", hint="only checkpoints are converted")
     return ListedCheckpoint(reference, source, listing)
 
 
 def _fetched(
-    listed: ListedCheckpoint, store: ModelStore, progress: Progress
+    listed: ListedCheckpoint, mix: str, store: ModelStore, progress: Progress
 ) -> contextlib.AbstractContextManager[Path]:
-    return fetched_checkpoint(listed.source, listed.listing, store, progress, f"fetching {listed.reference}")
+    return fetched_checkpoint(listed.source, listed.listing, mix, store, progress, f"fetching {listed.reference}")
 
 
-def _wanted_type(reference: Reference, type_name: str) -> str:
-    """The type that was asked for, by an option or in the reference: `org/name:Q4_K_M`."""
-    mix = find_type(type_name)
-    return find_type(reference.quantization) if mix == AUTO and reference.quantization else mix
+def _wanted_choices(reference: Reference, wanted: str | Choices) -> Choices:
+    """What was asked for, by an option or in the reference: `org/name:Q4_K_M`."""
+    choices = as_choices(wanted)
+    if choices.mix != AUTO or not reference.quantization:
+        return choices
+    return replace(choices, mix=find_type(reference.quantization))
 
 
 def _name_for(reference: Reference, mix: str) -> Name:

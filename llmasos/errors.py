@@ -6,7 +6,7 @@
     ├── DoesNotFitError         4   not enough memory or disk planned for
     ├── BadInputError           5   a file, a prompt or a value that can't be used
     │   ├── CorruptModelError       a model file that is broken
-    │   ├── WeightsTooLargeError    weights beyond the range of the type that they are to have
+    │   ├── UnsuitableTypeError     weights that can't have the type asked for, but another
     │   └── PromptTooLongError      a prompt longer than the context
     ├── TryAgainError          75   a later try may work
     │   ├── NetworkError            the network or the other side failed
@@ -74,8 +74,8 @@ class CorruptModelError(BadInputError):
     """A model file that no engine should be given."""
 
 
-class WeightsTooLargeError(BadInputError):
-    """Weights beyond the range of the type that they are to have."""
+class UnsuitableTypeError(BadInputError):
+    """Weights that can't have the type asked for; another type would do."""
 
 
 class PromptTooLongError(BadInputError):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from llmasos.errors import BadInputError, DiskFullError
+from llmasos.units import format_bytes
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -54,6 +56,30 @@ def require_writable(path: Path) -> None:
         raise BadInputError(f"can't write {path}: there is no folder {target.parent}")
     if not os.access(target if target.exists() else target.parent, os.W_OK):
         raise BadInputError(f"can't write {path}: that is not allowed")
+
+
+def replaceable(path: Path) -> Path:
+    """The file that a path means, links followed, which is to be replaced by a whole new one.
+
+    Raises BadInputError for what can't be written, and for devices and pipes: they would be gone.
+    """
+    require_writable(path)
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        raise BadInputError(
+            f"can't write {path}: it is not a file", hint="name a file; the result can't go into a pipe"
+        )
+    return target
+
+
+def require_room(folder: Path, needed: int) -> None:
+    """Raises DiskFullError if so many bytes can't come into a folder."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise DiskFullError(
+            f"{format_bytes(needed)} are still to come and {format_bytes(free)} are free in {folder}",
+            hint="free some room (`llmasos prune`), or move LLMASOS_HOME to a larger disk",
+        )
 
 
 def sync_file(path: Path) -> None:

@@ -64,7 +64,7 @@ class Loaded:
         self.model = load_model(located.paths, model_options, meanwhile=meanwhile)
         if self.model.needs_encoder:
             self.model.close()
-            raise BadInputError(f"{located.paths[0].name} is a model with an encoder, which llmasos can't run")
+            raise BadInputError(f"{located.name} is a model with an encoder, which llmasos can't run")
         try:
             self.adapters = [load_adapter(self.model, each.path, each.name, each.scale) for each in adapters]
         except BaseException:
@@ -129,7 +129,7 @@ def _refuse_what_does_not_fit(adapter: LocatedAdapter, headers: Sequence[GgufHea
 
 def _refuse_what_writes_no_text(headers: Sequence[GgufHeader], located: Located) -> None:
     """GGUF files that are adapters, projectors, vocabularies or embedding models."""
-    first, name = headers[0], located.paths[0].name
+    first, name = headers[0], located.name
     kind = first.metadata.get("general.type", "model")
     if kind != "model":
         hint = f'llmasos run MODEL --lora {located.paths[0]} "PROMPT"' if kind == "adapter" else None

@@ -64,7 +64,7 @@ def locate(
     if not manifest.weights:
         raise BadInputError(
             f"{manifest.name} is a checkpoint ({manifest.facts.quantization}); running needs a GGUF file",
-            hint="look for a GGUF of it: a repository whose name ends in -GGUF, as org/name-GGUF:Q4_K_M",
+            hint=f"version 0.1.0 stored it so; `llmasos rm {manifest.name}`, then pull it again: it will be converted",
         )
     if not all(map(is_gguf, store.paths(manifest, "adapter"))):
         raise BadInputError(f"{manifest.name} comes with an adapter (LoRA) that is no GGUF, which llmasos can't run")
@@ -129,7 +129,9 @@ def _locate_path(path: Path) -> Located:
 
     paths = tuple(find_gguf_files(path))
     if not paths:
-        raise BadInputError(f"{path} holds no GGUF file", hint="running needs a GGUF file")
+        is_checkpoint = path.is_dir() and (path / "config.json").exists()
+        hint = f"it is a checkpoint: llmasos convert {path}" if is_checkpoint else "running needs a GGUF file"
+        raise BadInputError(f"{path} holds no GGUF file", hint=hint)
     return Located(paths, None)
 
 

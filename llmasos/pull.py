@@ -15,7 +15,9 @@ from llmasos.errors import (
     LlmasosError,
     ModelNotFoundError,
     NetworkError,
+    UnsuitableTypeError,
 )
+from llmasos.files import require_room
 from llmasos.formats.checkpoint_names import is_weights
 from llmasos.formats.gguf import read_header
 from llmasos.formats.lora import is_adapter, require_adapter
@@ -158,7 +160,7 @@ def _bring_in(
     """Fetches, checks and stores what a source lists. `pinned` is a digest that somebody vouches for."""
     if listing.is_checkpoint:
         return _bring_in_checkpoint(source, listing, request, store, progress, label)
-    with alone_with(listing.files, store):
+    with alone_with(listing.files, store, progress):
         with progress.work(label, listing.size):
             fetched = _fetch_all(source, listing.files, store, Monotone(progress))
         try:
@@ -182,14 +184,14 @@ def _bring_in_checkpoint(
 
     wanted_type = find_type(listing.wanted_type)  # told before anything is fetched
     provenance = Provenance(request.name.name, listing.source, request.license or listing.license)
-    with fetched_checkpoint(source, listing, store, progress, label) as folder:
+    with fetched_checkpoint(source, listing, wanted_type, store, progress, label) as folder:
         prepared = prepare(folder, wanted_type, provenance=provenance)
         return store_converted(prepared, request.name, provenance, store=store, progress=progress)
 
 
 @contextlib.contextmanager
 def fetched_checkpoint(
-    source: Source, listing: Listing, store: ModelStore, progress: Progress, label: str
+    source: Source, listing: Listing, wanted_type: str, store: ModelStore, progress: Progress, label: str
 ) -> Iterator[Path]:
     """The folder of a checkpoint while something is made of it; dropped when that is done, or can't be done.
 
@@ -204,16 +206,18 @@ def fetched_checkpoint(
     weights = [file for file in listing.files if is_weights(file.file_name)]
     companions = [file for file in listing.files if not is_weights(file.file_name)]
     fetched: list[Fetched] = []
-    with alone_with(listing.files, store), made_in(listing.source, store) as folder:
+    with alone_with(listing.files, store, progress), made_in(listing.source, store) as folder:
         try:
             with progress.work(label, listing.size):
                 total = Monotone(progress)
                 fetched += _lay_out(folder, companions, _fetch_all(source, companions, store, total))
                 examine_companions(folder)
+                require_room(store.home.incoming, _room_for(folder, weights, wanted_type, store))
                 fetched += _lay_out(folder, weights, _fetch_all(source, weights, store, total))
             yield folder
         except BadInputError as error:
-            _drop(fetched)  # another try would come to the same
+            if not isinstance(error, UnsuitableTypeError):  # with another type the same weights may serve
+                _drop(fetched)
             error.rename(str(folder), listing.source)  # it is gone by the time that somebody reads this
             raise
         _drop(fetched)
@@ -229,6 +233,23 @@ def _lay_out(folder: Path, files: Sequence[RemoteFile], fetched: list[Fetched]) 
     return fetched
 
 
+def _room_for(folder: Path, weights: Sequence[RemoteFile], wanted_type: str, store: ModelStore) -> int:
+    """Bytes that are still to come: of the weights, and about those of the GGUF that will be made of them."""
+    from llmasos.conversion.config import read_config
+    from llmasos.conversion.types import estimated_size
+
+    dtype = read_config(folder).get("dtype", "torch_dtype")
+    result = estimated_size(sum(file.size or 0 for file in weights), dtype, wanted_type)
+    return result + sum(_still_to_come(file, store) for file in weights)
+
+
+def _still_to_come(file: RemoteFile, store: ModelStore) -> int:
+    """Bytes of a file that are not on this disk yet; 0 if nobody knows how many there are."""
+    if file.size is None or (file.digest and store.blobs.has(file.digest, file.size)):
+        return 0
+    return file.size - sum(part.stat().st_size for part in store.home.incoming.glob(f"{file.key}*") if part.is_file())
+
+
 def _drop(fetched: Sequence[Fetched]) -> None:
     for each in fetched:
         if each.is_ours:
@@ -236,14 +257,18 @@ def _drop(fetched: Sequence[Fetched]) -> None:
 
 
 @contextlib.contextmanager
-def alone_with(files: Sequence[RemoteFile], store: ModelStore) -> Iterator[None]:
+def alone_with(files: Sequence[RemoteFile], store: ModelStore, progress: Progress) -> Iterator[None]:
     """Lets two pulls of one file take turns, and nobody take it away, until it is stored.
 
     The locks are taken in the order of the keys, so that no two pulls wait for each other.
     """
+
+    def waiting() -> None:
+        progress.note("another llmasos is fetching a file of this model; waiting for it")
+
     with contextlib.ExitStack() as locks:
         for key in sorted({file.key for file in files}):
-            locks.enter_context(store.lock(incoming_lock(key)))
+            locks.enter_context(store.lock(incoming_lock(key), waiting=waiting))
         yield
 
 

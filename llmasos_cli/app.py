@@ -27,6 +27,7 @@ COMMANDS = {
     "verify": MODELS,
     "prune": MODELS,
     "convert": MAKE,
+    "quantize": MAKE,
     "export": MAKE,
 }
 INTERRUPTED = 130

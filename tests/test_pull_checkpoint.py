@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from doubles.checkpoints import write_checkpoint
+from doubles.checkpoints import CHECKPOINTS, tensors, write_checkpoint
+from doubles.checkpoints_files import write_safetensors
 from doubles.hub import Fault, StandInHub
 from llmasos.convert import convert_to_store
-from llmasos.errors import BadInputError, LlmasosError, NameTakenError
+from llmasos.errors import BadInputError, DiskFullError, LlmasosError, NameTakenError, UnsuitableTypeError
 from llmasos.formats.gguf import read_header
 from llmasos.pull import pull
 from llmasos.sources import download
@@ -120,3 +123,37 @@ def test_what_a_kill_leaves_is_pruned_links_that_lead_nowhere_too(store: ModelSt
     (folder / ".model.gguf.unfinished").write_bytes(b"half")
     assert store.prune(older_than_seconds=0).freed_bytes >= 4
     assert list(store.home.incoming.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["IQ2_XXS", "IQ1_S", "Q2_K_S"])
+def test_a_type_that_can_not_be_made_is_refused_before_anything_is_fetched(
+    hub: StandInHub, checkpoint: Path, kind: str
+):
+    hub.add_huggingface("org/tiny", checkpoint)
+    with pytest.raises(UnsuitableTypeError, match=f"{kind} needs an importance matrix"):
+        pull(f"org/tiny:{kind}")
+    assert hub.sent_bytes("model.safetensors") + hub.sent_bytes("/cdn/") == 0
+
+
+def test_weights_that_another_type_can_hold_need_not_be_fetched_again(
+    store: ModelStore, hub: StandInHub, tmp_path: Path
+):
+    folder = write_checkpoint(tmp_path / "gpt2", "gpt2")
+    large = {**tensors(CHECKPOINTS["gpt2"]), "h.0.mlp.c_fc.weight": np.full((64, 256), 1e6, np.float32)}
+    write_safetensors(folder / "model.safetensors", large)
+    hub.add_huggingface("org/tiny", folder)
+    with pytest.raises(UnsuitableTypeError, match="values too large for F16"):
+        pull("org/tiny:F16")
+    hub.reset_requests()
+    assert pull("org/tiny:BF16").facts.quantization == "BF16"
+    assert hub.sent_bytes("/cdn/") == 0
+
+
+def test_a_disk_too_small_for_all_of_it_is_told_before_the_weights_are_fetched(
+    store: ModelStore, hub: StandInHub, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+):
+    hub.add_huggingface("org/tiny", checkpoint)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**6, 10**6, 1000))
+    with pytest.raises(DiskFullError, match="are still to come and 1.0 kB are free"):
+        pull("org/tiny")
+    assert hub.sent_bytes("/cdn/") == 0

@@ -18,7 +18,7 @@ import numpy as np
 
 from llmasos.conversion.architecture import Architecture, find_architecture
 from llmasos.conversion.config import read_config
-from llmasos.conversion.convert import Prepared, Problems
+from llmasos.conversion.convert import Problems
 from llmasos.conversion.gguf_sizes import find_gguf_architecture, tensor_shapes
 from llmasos.conversion.peft import LoraModule, PeftAdapter, read_peft
 from llmasos.conversion.plan import by, canonical_names, named
@@ -41,6 +41,7 @@ from llmasos.formats.floats import Array, as_float32
 from llmasos.formats.gguf import read_header
 from llmasos.formats.lora import FACTORS, TOKEN_EMBEDDING, UNREACHED
 from llmasos.progress import Progress
+from llmasos.quantization.prepared import Prepared
 from llmasos.quantization.types import FLOAT_TYPES, file_type
 from llmasos.quantization.writer import TensorJob
 

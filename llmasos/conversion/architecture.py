@@ -37,7 +37,7 @@ def suits_all(config: Config) -> bool:
     return True
 
 
-def no_problems(config: Config) -> list[str]:
+def no_sentences(config: Config) -> list[str]:
     return []
 
 
@@ -68,7 +68,8 @@ class Architecture:
     becomes `llama.context_length`. `defaults` are what the family's configuration takes for granted. `suits` tells
     architectures of one class apart. `prefixes` rename tensors of other layouts before the rules see them: the first
     whose old beginning fits is applied; `suffixes` do so for ends. `ignored` are shell-like patterns of tensors that
-    have no place in the GGUF. `problems` says, in sentences, what llama.cpp would not compute as the original does.
+    have no place in the GGUF. `problems` says, in sentences, what llama.cpp would not compute as the original does and
+    what is therefore refused; `notes` says what differs so little, or so seldom, that people are only told.
     `folder_metadata` gives hyper-parameters from files other than `config.json`. `adjust_vocabulary` has the last word
     on the tokenizer's metadata. `config_of` is the way back, for export: from what a GGUF says to `config.json`, types
     of weights and special tokens aside; it raises BadInputError for what no such checkpoint can be.
@@ -86,7 +87,8 @@ class Architecture:
     ignored: tuple[str, ...] = ()
     extra_tensors: Callable[[Config, Sizes], dict[str, Array]] = no_extra_tensors
     rules_for: Callable[[Config], Sequence[Rule]] | None = None  # where the map depends on the configuration
-    problems: Callable[[Config], list[str]] = no_problems
+    problems: Callable[[Config], list[str]] = no_sentences
+    notes: Callable[[Config], list[str]] = no_sentences
     folder_metadata: Callable[[Path], Metadata] | None = None
     adjust_vocabulary: Callable[[Config, Metadata], Metadata] | None = None
     model_name: Callable[[str, Mapping[str, Any]], str] | None = None  # where llama.cpp goes by what a model is called

@@ -43,6 +43,8 @@ class Config:
     ) -> None:
         nested: Mapping[str, Any] = next((values[name] for name in NESTED if isinstance(values.get(name), dict)), {})
         self.stated = {**values, **{name: value for name, value in nested.items() if value is not None}}
+        if values.get("architectures"):  # the whole's class tells what its tensors are called
+            self.stated["architectures"] = values["architectures"]
         self.folder = folder
         self._values = {**(defaults or {}), **self.stated}
 

@@ -5,7 +5,7 @@ Memory is bounded by the largest few tensors of the checkpoint: weights are mapp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,57 +19,30 @@ from llmasos.conversion.plan import PlannedTensor, canonical_names, make_pieces,
 from llmasos.conversion.provenance import Provenance, provenance_of
 from llmasos.conversion.rules import Shape, Sizes
 from llmasos.conversion.tokenizers.reading import read_vocabulary
-from llmasos.conversion.types import AUTO, find_type, plain_type, resolve_auto
-from llmasos.errors import BadInputError, WeightsTooLargeError
+from llmasos.conversion.types import AUTO, as_choices, plain_type, resolve_auto
+from llmasos.errors import BadInputError
 from llmasos.formats.checkpoint import Checkpoint, open_checkpoint
 from llmasos.formats.floats import Array
 from llmasos.formats.fp8 import parse_quantization
 from llmasos.progress import Progress
+from llmasos.quantization.choices import Choices
 from llmasos.quantization.mixes import Tensor, choose_types, model_facts
+from llmasos.quantization.prepared import Prepared
+from llmasos.quantization.pruning import LAYER_COUNT, layers_kept, pruned_metadata, pruned_name
 from llmasos.quantization.types import FLOAT_TYPES, file_type
-from llmasos.quantization.writer import TensorJob, planned_size, write_gguf
+from llmasos.quantization.writer import TensorJob
 
 PROBLEMS_SHOWN = 20
 QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION
 WIDE_TYPE = "BF16"  # of 16 bits, with the range of float32
 Found = TypeVar("Found")
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A checkpoint that nothing keeps from being converted; none of its weights have been read."""
-
-    architecture: str  # llama.cpp's name
-    type_name: str  # the file type, never `auto`
-    metadata: Mapping[str, Any]
-    jobs: tuple[TensorJob, ...]
-    instead: Prepared | None = None  # what is written if weights turn out too large for a type that nobody asked for
-
-    @property
-    def size(self) -> int:
-        """In bytes, of the GGUF."""
-        return planned_size(self.metadata, self.jobs)
-
-    def write(self, output: Path, *, split_max_bytes: int = 0, progress: Progress | None = None) -> list[Path]:
-        """Writes the GGUF, in parts of at most so many bytes if that is not 0, and returns the paths.
-
-        Nothing is visible at `output` before all of it is there. Raises DiskFullError, before anything is written if
-        the room can be known to be too small, and BadInputError for weights that can't be encoded.
-        """
-        progress = progress or Progress()
-        try:
-            return write_gguf(output, self.metadata, self.jobs, progress=progress, split_max_bytes=split_max_bytes)
-        except WeightsTooLargeError as error:
-            if self.instead is None:
-                raise
-            progress.note(f"{error.message}; writing {self.instead.type_name}")
-        return self.instead.write(output, split_max_bytes=split_max_bytes, progress=progress)
+Pieces = Callable[[], Iterable[Array]]
 
 
 def convert(
     folder: Path,
     output: Path,
-    type_name: str = AUTO,
+    wanted: str | Choices = AUTO,
     *,
     provenance: Provenance | None = None,
     split_max_bytes: int = 0,
@@ -79,33 +52,47 @@ def convert(
 
     Raises BadInputError that lists everything which is in the way, before any weight is read.
     """
-    prepared = prepare(folder, type_name, provenance=provenance)
+    prepared = prepare(folder, wanted, provenance=provenance)
     return prepared.write(output, split_max_bytes=split_max_bytes, progress=progress)
 
 
-def prepare(folder: Path, type_name: str = AUTO, *, provenance: Provenance | None = None) -> Prepared:
-    """Looks at everything but the weights. Raises BadInputError with all the problems that there are."""
-    mix = find_type(type_name)
+def prepare(folder: Path, wanted: str | Choices = AUTO, *, provenance: Provenance | None = None) -> Prepared:
+    """Looks at everything but the weights. Raises BadInputError with all the problems that there are.
+
+    `wanted` is a file type, or choices in full, whose mix may be `auto`.
+    """
+    choices = as_choices(wanted)
     examined = _examine(folder)
     origin = _named_rightly(provenance or provenance_of(folder), examined.companions)
     general = {**origin.metadata(), **sampling_metadata(folder)}
-    if mix != AUTO:
-        return _prepare(examined, general, mix)
+    if choices.mix != AUTO:
+        return _prepare(examined, general, choices)
     mix = resolve_auto([(tensor.dtype, tensor.shape) for tensor in examined.tensors])
-    wider = _prepare(examined, general, WIDE_TYPE)
-    return wider if mix == WIDE_TYPE else replace(_prepare(examined, general, mix), instead=wider)
+    wider = _prepare(examined, general, replace(choices, mix=WIDE_TYPE))
+    if mix == WIDE_TYPE:
+        return wider
+    return replace(_prepare(examined, general, replace(choices, mix=mix)), instead=wider)
 
 
-def _prepare(examined: Examined, general: Mapping[str, Any], mix: str) -> Prepared:
+def _prepare(examined: Examined, general: Mapping[str, Any], choices: Choices) -> Prepared:
     architecture = examined.companions.architecture.name
     metadata = {
         "general.architecture": architecture,
         **general,
         **examined.companions.metadata,
         "general.quantization_version": QUANTIZATION_VERSION,  # these two last, where llama-quantize puts them
-        "general.file_type": file_type(mix),
+        "general.file_type": file_type(choices.mix),
     }
-    return Prepared(architecture, mix, metadata, tuple(_make_jobs(examined, mix, metadata)))
+    jobs = _make_jobs(examined, choices, metadata)
+    if kept := _layers_kept(choices, metadata):
+        metadata = pruned_metadata(metadata, kept)
+    return Prepared(architecture, choices.mix, metadata, tuple(jobs), notes=examined.companions.notes)
+
+
+def _layers_kept(choices: Choices, metadata: Mapping[str, Any]) -> list[int]:
+    """The layers that stay if some are pruned; else none are listed."""
+    layer_count = metadata.get(f"{metadata['general.architecture']}.{LAYER_COUNT}", 0)
+    return layers_kept(choices.pruned_layers, layer_count) if choices.pruned_layers else []
 
 
 def _named_rightly(provenance: Provenance, companions: Companions) -> Provenance:
@@ -129,6 +116,7 @@ class Companions:
     architecture: Architecture
     sizes: Sizes
     metadata: Mapping[str, Any]
+    notes: tuple[str, ...] = ()  # on what will differ from the original
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +153,12 @@ def _examine_companions(folder: Path, problems: Problems) -> Companions | None:
     if sizes is None:
         return None
     problems.attempt(lambda: problems.add(architecture.problems(config)))
+    notes = problems.attempt(lambda: tuple(architecture.notes(config)))
     tokenizer = problems.attempt(lambda: _tokenizer(architecture, config, folder))
     hyperparameters = problems.attempt(lambda: _hyperparameters(architecture, config, sizes, folder))
-    if tokenizer is None or hyperparameters is None:
+    if tokenizer is None or hyperparameters is None or notes is None:
         return None
-    return Companions(config, architecture, sizes, {**hyperparameters, **tokenizer})
+    return Companions(config, architecture, sizes, {**hyperparameters, **tokenizer}, notes)
 
 
 class Problems:
@@ -227,19 +216,21 @@ def _plan(companions: Companions, checkpoint: Checkpoint, problems: Problems) ->
     return [tensor.renamed(own) for tensor in plan.tensors]
 
 
-def _make_jobs(examined: Examined, mix: str, metadata: Mapping[str, Any]) -> Iterator[TensorJob]:
-    shapes = {each.name: each.shape for each in examined.tensors}
-    shapes |= {name: array.shape for name, array in examined.extra_tensors.items()}
-    types = _choose_types(mix, shapes, metadata)
-    for name, array in examined.extra_tensors.items():
-        yield TensorJob(name, array.shape, types[name], partial(iter, (array,)))
+def _make_jobs(examined: Examined, choices: Choices, metadata: Mapping[str, Any]) -> list[TensorJob]:
+    sources: list[tuple[str, Shape, Pieces]] = [
+        (name, array.shape, partial(iter, (array,))) for name, array in examined.extra_tensors.items()
+    ]
     for tensor in examined.tensors:
         pieces = make_pieces(tensor, examined.checkpoint.read, examined.companions.sizes)
-        yield TensorJob(tensor.name, tensor.shape, types[tensor.name], pieces)
+        sources.append((tensor.name, tensor.shape, pieces))
+    if kept := _layers_kept(choices, metadata):
+        sources = [(new, shape, pieces) for old, shape, pieces in sources if (new := pruned_name(old, kept))]
+    types = _choose_types(choices, {name: shape for name, shape, _ in sources}, metadata)
+    return [TensorJob(name, shape, types[name], pieces) for name, shape, pieces in sources]
 
 
-def _choose_types(mix: str, shapes: Mapping[str, Shape], metadata: Mapping[str, Any]) -> Mapping[str, str]:
-    if mix in FLOAT_TYPES:
-        return {name: plain_type(name, shape, mix) for name, shape in shapes.items()}
-    tensors = [Tensor(name, shape, plain_type(name, shape, "BF16")) for name, shape in shapes.items()]
-    return choose_types(mix, tensors, model_facts(metadata))
+def _choose_types(choices: Choices, shapes: Mapping[str, Shape], metadata: Mapping[str, Any]) -> Mapping[str, str]:
+    """As llama-quantize would choose from a GGUF in BF16, or as a conversion to a plain type does."""
+    plain = choices.mix if choices.mix in FLOAT_TYPES else WIDE_TYPE
+    tensors = [Tensor(name, shape, plain_type(name, shape, plain)) for name, shape in shapes.items()]
+    return choose_types(choices, tensors, model_facts(metadata))

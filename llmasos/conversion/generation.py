@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from llmasos.conversion.config import read_json_object
+from llmasos.conversion.config import LARGEST_NUMBER, read_json_object
 from llmasos.errors import BadInputError
 from llmasos.quantization.header import Typed
 
@@ -27,20 +27,19 @@ SAMPLING: dict[str, tuple[tuple[str, ...], str]] = {
     "mirostat_eta": (("mirostat_eta",), "FLOAT32"),
 }
 INT32_RANGE = range(-(2**31), 2**31)
-LARGEST_FLOAT32 = 3.4028235e38
 
 
 def sampling_metadata(folder: Path) -> dict[str, Any]:
     """The keys `general.sampling.*` for what the file states; none if there is no file, or no JSON in it.
 
-    Raises BadInputError for a value of the wrong type.
+    A value of the wrong type counts for nothing: a model runs without.
     """
     stated = _read(folder / FILE)
     metadata = {}
     for key, (names, kind) in SAMPLING.items():
         value = next((stated[name] for name in names if name in stated), None)
-        if value is not None:
-            metadata[f"general.sampling.{key}"] = _as_kind(value, kind, names[-1], folder / FILE)
+        if (typed := _as_kind(value, kind)) is not None:
+            metadata[f"general.sampling.{key}"] = typed
     return metadata
 
 
@@ -54,13 +53,12 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _as_kind(value: Any, kind: str, name: str, path: Path) -> str | Typed:
-    if kind == "STRING" and isinstance(value, str):
-        return value
-    if kind == "INT32" and type(value) is int and value in INT32_RANGE:
-        return Typed(value, kind)
-    if kind == "FLOAT32" and type(value) in (int, float) and abs(value) <= LARGEST_FLOAT32:
+def _as_kind(value: Any, kind: str) -> str | Typed | None:
+    """The value as the kind says; None for one that can't be so."""
+    if kind == "STRING":
+        return value if isinstance(value, str) else None
+    if type(value) not in (int, float) or not abs(value) <= LARGEST_NUMBER:  # NaN is not
+        return None
+    if kind == "FLOAT32":
         return Typed(float(value), kind)
-    raise BadInputError(
-        f"{path} has `{name}` = {value!r}", hint=f"correct {name} in {path.name}, or take the file away"
-    )
+    return Typed(int(value), kind) if value == int(value) and int(value) in INT32_RANGE else None

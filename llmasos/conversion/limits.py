@@ -1,10 +1,11 @@
 """What llama.cpp can't compute: configurations that would not load, or load and answer something else.
 
-An architecture's `problems` are made of these.
+An architecture's `problems` and `notes` are made of these.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from llmasos.conversion.architecture import Metadata
@@ -45,8 +46,32 @@ def rope_problems(config: Config, *kinds: str) -> list[str]:
     """A problem if the rotary embedding is stretched, unless it is in one of the ways that are named."""
     kind = str(config.rope.get("rope_type") or "default")
     if kind in ("default", *kinds):
-        return []
+        return _yarn_problems(config.rope) if kind == "yarn" else []
     return [f"config.json stretches the rotary embedding by `{kind}`, which llama.cpp can't do for this architecture"]
+
+
+def _yarn_problems(rope: dict[str, Any]) -> list[str]:
+    """llama.cpp makes attention as much stronger as YaRN's paper does for a factor, whatever a file says."""
+    factor, stated = rope.get("factor"), rope.get("attention_factor")
+    if rope.get("mscale") and rope.get("mscale_all_dim"):
+        return ["config.json has `mscale` and `mscale_all_dim`, which llama.cpp can't do for this architecture"]
+    usual = 0.1 * math.log(factor) + 1 if factor and factor > 1 else 1.0
+    if factor is None or stated is None or rope.get("long_factor") or math.isclose(stated, usual, rel_tol=1e-6):
+        return []
+    return [f"config.json has `attention_factor` = {shown(stated)}, and llama.cpp makes that {usual:g}"]
+
+
+def window_notes(config: Config) -> list[str]:
+    """What is told of a sliding window where llama.cpp has none, if the model reads texts that are longer than it."""
+    if not config.get("sliding_window"):
+        return []
+    window = config.integer("sliding_window")
+    if window >= config.integer("max_position_embeddings"):
+        return []
+    return [
+        f"the sliding window of {window} tokens is not applied by the engine:"
+        " texts longer than that are read differently than by the original"
+    ]
 
 
 def rotary_problems(config: Config) -> list[str]:

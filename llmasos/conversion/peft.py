@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from llmasos.conversion.config import read_json_object
-from llmasos.conversion.plan import FLOAT_TYPES, by, named
+from llmasos.conversion.plan import WEIGHT_TYPES, by, named
 from llmasos.errors import BadInputError
 from llmasos.formats.checkpoint import Checkpoint
 from llmasos.formats.safetensors import read_safetensors_header
@@ -81,6 +81,8 @@ class PeftAdapter:
 
 def read_peft(folder: Path) -> PeftAdapter:
     """Reads configuration and names; no weights. Raises BadInputError for a folder that holds no LoRA adapter."""
+    if not folder.is_dir():
+        raise BadInputError(f"there is no folder {folder}", hint="--lora takes the folder that PEFT wrote")
     config = read_json_object(folder / CONFIG_FILE)
     if str(config.get("peft_type", "LORA")).upper() != "LORA":
         raise BadInputError(f"{folder} holds an adapter of type {config['peft_type']}; only LoRA can be converted")
@@ -165,7 +167,7 @@ def _pair_trouble(module: str, found: Mapping[str, StoredTensor]) -> str | None:
     a, b = found["A"], found["B"]
     if len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != b.shape[1] or 0 in (*a.shape, *b.shape):
         return f"{module} has factors that can't be multiplied: A {by(a.shape)}, B {by(b.shape)}"
-    if a.dtype not in FLOAT_TYPES or b.dtype not in FLOAT_TYPES:
+    if a.dtype not in WEIGHT_TYPES or b.dtype not in WEIGHT_TYPES:
         return f"{module} has factors of {a.dtype} and {b.dtype}, which are no weights"
     return None
 

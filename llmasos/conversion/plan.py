@@ -12,7 +12,7 @@ from llmasos.conversion.rules import Rule, Shape, Sizes
 from llmasos.formats.floats import Array
 from llmasos.formats.stored import StoredTensor
 
-FLOAT_TYPES = ("F64", "F32", "F16", "BF16")
+WEIGHT_TYPES = ("F64", "F32", "F16", "BF16")  # of a checkpoint, as it is read
 NAMES_SHOWN = 5  # of those that share one problem
 
 
@@ -100,7 +100,7 @@ def _troubles(rule: Rule, sizes: Sizes, names: Sequence[str], stored: Mapping[st
         tensor = stored[name]
         if tensor.shape != wanted:
             troubles.append(f"{name} is {by(tensor.shape)}, and config.json makes it {by(wanted)}")
-        if tensor.dtype not in FLOAT_TYPES:
+        if tensor.dtype not in WEIGHT_TYPES:
             troubles.append(f"{name} holds {tensor.dtype}, which are no weights")
     return troubles
 

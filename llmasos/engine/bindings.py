@@ -76,6 +76,11 @@ class EngineLog:
     def clear(self) -> None:
         self._lines.clear()
 
+    def tell(self, line: str) -> None:
+        """Adds a line of our own."""
+        if self.is_shown:
+            sys.stderr.write(f"{line}\n")
+
     @contextlib.contextmanager
     def off(self) -> Iterator[None]:
         """Gives the log to a C function that does nothing with it, unless it is shown."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from llmasos.errors import BadInputError, CorruptModelError
-from llmasos.formats.checkpoint_names import LAYOUTS, NOT_WEIGHTS
+from llmasos.formats.checkpoint_names import find_weights
 from llmasos.formats.floats import Array
 from llmasos.formats.fp8 import (
     FP8_TYPES,
@@ -81,25 +81,27 @@ def open_checkpoint(folder: Path, quantization: Mapping[str, object] | None = No
     that is wrong, and CorruptModelError if that is one broken file.
     """
     block_size = parse_quantization(quantization)
-    weights = _find_weights(_list_files(folder), folder)
+    places = dict[str, str]()
+
+    def files_in_index(name: str) -> Iterable[str]:
+        places.update(_read_index(folder / name))
+        return places.values()
+
+    weights = find_weights(_list_files(folder), files_in_index)
+    if not weights:
+        raise BadInputError(
+            f"{folder} holds no weights in safetensors or in PyTorch's format",
+            hint="a checkpoint has a file `model.safetensors`, or parts of it with their index",
+        )
     files = tuple(folder / name for name in weights.present)
     problems: list[BadInputError] = [
         CorruptModelError(f"{folder / name} is missing", hint=FETCH_HINT) for name in weights.missing
     ]
-    places = {name: folder / file for name, file in weights.places.items()}
-    stored = _merge(_read_headers(files, problems), places, problems)
+    expected = {name: folder / file for name, file in places.items()}
+    stored = _merge(_read_headers(files, problems), expected, problems)
     tensors, scales = _pair_scales(stored, block_size, problems)
     _raise_all(problems, folder)
     return Checkpoint(folder, files, sum(file.stat().st_size for file in files), tensors, scales)
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """The files that hold a checkpoint's weights, by name; `places` says which file each tensor should be in."""
-
-    present: tuple[str, ...]
-    missing: tuple[str, ...]
-    places: Mapping[str, str]
 
 
 def _list_files(folder: Path) -> list[str]:
@@ -107,46 +109,6 @@ def _list_files(folder: Path) -> list[str]:
         return sorted(path.name for path in folder.iterdir() if path.is_file())
     except OSError as error:
         raise BadInputError(f"can't read {folder}: {error.strerror or error}") from error
-
-
-def _find_weights(names: Sequence[str], folder: Path) -> Weights:
-    """One whole file before parts, what the index says before what lies there, safetensors before PyTorch's format."""
-    candidates = [name for name in names if not NOT_WEIGHTS.fullmatch(name)]
-    for suffix, pattern in LAYOUTS:
-        matches = [match for name in candidates if (match := pattern.fullmatch(name))]
-        if whole := [match.string for match in matches if match["index"] is None]:
-            return Weights((whole[0],), (), {})
-        if index := _find_index(candidates, suffix):
-            places = _read_index(folder / index)
-            return _split(dict.fromkeys(places.values()), names, places)
-        if matches:
-            return _split(_all_parts(matches[0]), names, {})
-        if suffix == ".safetensors" and (others := [name for name in candidates if name.endswith(suffix)]):
-            return Weights(tuple(others), (), {})
-    raise BadInputError(
-        f"{folder} holds no weights in safetensors or in PyTorch's format",
-        hint="a checkpoint has a file `model.safetensors`, or parts of it with their index",
-    )
-
-
-def _split(wanted: Iterable[str], names: Sequence[str], places: Mapping[str, str]) -> Weights:
-    existing, wanted = set(names), sorted(wanted)
-    present = tuple(name for name in wanted if name in existing)
-    return Weights(present, tuple(name for name in wanted if name not in existing), places)
-
-
-def _all_parts(part: re.Match[str]) -> list[str]:
-    """The names of all parts, from that of one: `model-00001-of-00002.safetensors`."""
-    count = int(part["count"])
-    ending = part.string[part.end("count") :]
-    return [f"{part['stem']}-{index:05}-of-{count:05}{ending}" for index in range(1, count + 1)]
-
-
-def _find_index(names: Sequence[str], suffix: str) -> str | None:
-    """The index of split weights; the usual name is `model.safetensors.index.json`, others may be alone."""
-    indices = [name for name in names if name.endswith(f"{suffix}.index.json")]
-    usual = [name for name in indices if name in ("model.safetensors.index.json", "pytorch_model.bin.index.json")]
-    return next(iter(usual or indices), None)
 
 
 def _read_index(path: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import mmap
 import struct
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -121,13 +121,17 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """What a GGUF file says of itself. `data_offset` and `file_bytes` count from the start of the file."""
+    """What a GGUF file says of itself. `data_offset` and `file_bytes` count from the start of the file.
+
+    `value_places` are where the metadata's values begin, with their types, and where they end: kept or skipped.
+    """
 
     version: int
     metadata: Mapping[str, Any]
     tensors: tuple[TensorInfo, ...]
     data_offset: int
     file_bytes: int
+    value_places: Mapping[str, tuple[int, int]] = field(default_factory=dict, repr=False)
 
     @property
     def architecture(self) -> str:
@@ -226,14 +230,14 @@ def _parse_parts(reader: _Reader, file_bytes: int, whole: Collection[str]) -> Gg
     tensor_count, metadata_count = reader.scalar("<Q"), reader.scalar("<Q")
     if tensor_count > MOST_TENSORS or metadata_count > MOST_METADATA:
         raise _BrokenError(f"it claims {tensor_count} tensors and {metadata_count} metadata entries")
-    metadata = _read_metadata(reader, metadata_count, whole)
+    metadata, places = _read_metadata(reader, metadata_count, whole)
     tensors = _read_tensors(reader, tensor_count)
     alignment = metadata.get("general.alignment", 32)
     if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
         raise _BrokenError(f"its alignment is {alignment!r}")
     data_offset = -(-reader.position // alignment) * alignment
     _check_tensors(tensors, alignment, data_offset, file_bytes)
-    return GgufHeader(version, metadata, tensors, data_offset, file_bytes)
+    return GgufHeader(version, metadata, tensors, data_offset, file_bytes, places)
 
 
 class _BrokenError(Exception):
@@ -313,14 +317,19 @@ class _Reader:
         self.position += count
 
 
-def _read_metadata(reader: _Reader, count: int, whole: Collection[str]) -> dict[str, Any]:
+def _read_metadata(
+    reader: _Reader, count: int, whole: Collection[str]
+) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
     metadata: dict[str, Any] = {}
+    places: dict[str, tuple[int, int]] = {}
     for _ in range(count):
         key = reader.name()
         if key in metadata:
             raise _BrokenError(f"the metadata names `{key}` twice")
+        start = reader.position
         metadata[key] = _read_value(reader, reader.scalar("<I"), key in whole)
-    return metadata
+        places[key] = (start, reader.position)
+    return metadata, places
 
 
 def _read_value(reader: _Reader, kind: int, is_whole: bool) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,12 +37,12 @@ class GgufModel:
     tensors: Mapping[str, GgufTensor]
 
 
-def open_gguf_model(paths: Sequence[Path]) -> GgufModel:
-    """Reads the headers of a model's files, given in order, with the arrays of its vocabulary whole.
+def open_gguf_model(paths: Sequence[Path], *, whole: Collection[str] = VOCABULARY) -> GgufModel:
+    """Reads the headers of a model's files, given in order, with the arrays under the keys `whole` in full length.
 
     Raises what `read_header` does, and CorruptModelError if the files are not all the parts of one model.
     """
-    headers = [read_header(path, whole=VOCABULARY) for path in paths]
+    headers = [read_header(path, whole=whole) for path in paths]
     first = headers[0]
     if first.shard_count != len(paths) or [header.shard_index for header in headers] != list(range(len(paths))):
         raise CorruptModelError(

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from llmasos.errors import BadInputError, CorruptModelError
 from llmasos.formats.stored import BITS, StoredTensor, is_possible_shape
 
+LFS_POINTER = b"version https://git-lfs"
 LONGEST_HEADER = 100_000_000  # the format's own limit
 MOST_TENSORS = 200_000
 MOST_DIGITS = 20  # those of 2^64
@@ -41,7 +42,10 @@ def read_safetensors_header(path: Path) -> SafetensorsHeader:
         with path.open("rb") as file:
             file_bytes = file.seek(0, 2)
             file.seek(0)
-            length = int.from_bytes(file.read(8), "little")
+            start = file.read(8)
+            if start == LFS_POINTER[:8]:
+                raise _BrokenError("it is what git keeps in place of a large file")
+            length = int.from_bytes(start, "little")
             _check_length(length, file_bytes)
             return _parse(file.read(length), path, file_bytes)
     except OSError as error:
@@ -49,7 +53,7 @@ def read_safetensors_header(path: Path) -> SafetensorsHeader:
     except _BrokenError as error:
         raise CorruptModelError(
             f"{path} is not a usable safetensors file: {error}",
-            hint="fetch it again; it may have been cut off or damaged",
+            hint="fetch it again (in a clone, by `git lfs pull`); it may have been cut off or damaged",
         ) from error
 
 

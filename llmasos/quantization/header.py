@@ -16,6 +16,7 @@ from llmasos.quantization.types import TensorType
 
 VERSION = 3
 DEFAULT_ALIGNMENT = 32
+LEAST_ALIGNMENT = 8
 ALIGNMENT_KEY = "general.alignment"
 
 UINT8, UINT32, INT32, FLOAT32, UINT64, INT64 = 0, 4, 5, 6, 10, 11
@@ -34,9 +35,28 @@ class Typed:
     kind: str
 
 
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A value as it stands in a GGUF, its type before it."""
+
+    content: bytes
+
+
 # Integers are stored as UINT32, or INT32, UINT64, INT64 if they don't fit; in arrays as INT32 or INT64. Floats are
 # FLOAT32; bytes are an array of UINT8.
-Value = str | bool | int | float | bytes | Sequence[str] | Sequence[bytes] | Sequence[int] | Sequence[float] | Typed
+Value = (
+    str
+    | bool
+    | int
+    | float
+    | bytes
+    | Sequence[str]
+    | Sequence[bytes]
+    | Sequence[int]
+    | Sequence[float]
+    | Typed
+    | Encoded
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +83,7 @@ def header_bytes(metadata: Mapping[str, Value], tensors: Sequence[PlacedTensor])
 def alignment_of(metadata: Mapping[str, Value]) -> int:
     """In bytes: every tensor's data begins at a multiple of it."""
     alignment = metadata.get(ALIGNMENT_KEY, DEFAULT_ALIGNMENT)
-    if not isinstance(alignment, int) or alignment < 8 or alignment & (alignment - 1):
+    if not isinstance(alignment, int) or alignment < LEAST_ALIGNMENT or alignment & (alignment - 1):
         raise ValueError(f"{ALIGNMENT_KEY} can't be {alignment!r}")
     return alignment
 
@@ -75,11 +95,15 @@ def _place(tensor: PlacedTensor) -> bytes:
 
 
 def _is_empty_array(value: Value) -> bool:
+    if isinstance(value, Encoded):
+        return False
     items = value.value if isinstance(value, Typed) else value
     return not isinstance(items, (str, int, float)) and len(items) == 0
 
 
 def _value(value: Value) -> bytes:
+    if isinstance(value, Encoded):
+        return value.content
     kind = KINDS[value.kind] if isinstance(value, Typed) else None
     plain: Any = value.value if isinstance(value, Typed) else value
     if isinstance(plain, str):

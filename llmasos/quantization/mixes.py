@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from llmasos.errors import BadInputError
+from llmasos.errors import BadInputError, CorruptModelError, UnsuitableTypeError
 from llmasos.quantization import rules
+from llmasos.quantization.choices import ONLY_WITH_IMPORTANCE, Choices
 from llmasos.quantization.rules import ModelFacts, Place, Table
 from llmasos.quantization.types import FLOAT_TYPES, TYPES, find_mix, main_type
 
-EMBEDDINGS = ("token_embd.weight", "per_layer_token_embd.weight")
+LAYERS_EMBEDDING = "per_layer_token_embd.weight"
+EMBEDDINGS = ("token_embd.weight", LAYERS_EMBEDDING)
 OUTPUT = "output.weight"
 VALUE_KINDS = ("attn_qkv.weight", "attn_kv_b.weight", "attn_v.weight")
 
@@ -51,17 +53,22 @@ class Tensor:
 
 
 def choose_types(
-    mix: str, tensors: Iterable[Tensor], facts: ModelFacts, *, has_importance: bool = False
+    choices: Choices,
+    tensors: Iterable[Tensor],
+    facts: ModelFacts,
+    *,
+    has_importance: bool = False,
+    are_ordered: bool = False,
 ) -> dict[str, str]:
     """The type of every tensor by its name, in the order in which llama.cpp writes them, as llama-quantize chooses it.
 
-    `tensors` must be all tensors of the model: counts of them, and whether there is an `output.weight`, decide. Raises
-    BadInputError for an unknown mix, one that needs an importance matrix where there is none, or one that can't hold
-    rows of some tensor's width.
+    `tensors` must be all tensors of the model: counts of them, and whether there is an `output.weight`, decide. They
+    are put into order first unless `are_ordered`. Raises BadInputError for an unknown mix, one that needs an importance
+    matrix where there is none, or one that can't hold rows of some tensor's width.
     """
-    mix = find_mix(mix)
-    ordered = sorted(tensors, key=lambda tensor: layer_then_name(tensor.name))
-    chooser = _Chooser(mix, facts, has_importance, [tensor.name for tensor in ordered])
+    mix = find_mix(choices.mix)
+    ordered = list(tensors) if are_ordered else sorted(tensors, key=lambda tensor: layer_then_name(tensor.name))
+    chooser = _Chooser(replace(choices, mix=mix), facts, has_importance, [tensor.name for tensor in ordered])
     chosen = {tensor.name: chooser.choose(tensor) for tensor in ordered}
     if not has_importance:
         _require_no_importance(mix, chosen, [each.name for each in ordered if is_quantizable(each, facts.architecture)])
@@ -69,12 +76,18 @@ def choose_types(
 
 
 def model_facts(metadata: Mapping[str, Any]) -> ModelFacts:
-    """The facts from a GGUF's metadata, or from what will be its metadata; lists hold a number for each layer."""
+    """The facts from a GGUF's metadata, or from what will be its metadata; lists hold a number for each layer.
+
+    Raises CorruptModelError where something else than a number stands.
+    """
     architecture = str(metadata["general.architecture"])
 
     def number(key: str, default: int = 0) -> int:
         value = metadata.get(f"{architecture}.{key}", default)
-        return int(value[0] if isinstance(value, Sequence) else value)
+        first = value[0] if isinstance(value, (list, tuple)) and value else value
+        if not isinstance(first, int):
+            raise CorruptModelError(f"the model is broken: its {architecture}.{key} is {first!r}")
+        return first
 
     heads = number("attention.head_count")
     return ModelFacts(
@@ -107,8 +120,9 @@ def is_quantizable(tensor: Tensor, architecture: str) -> bool:
 class _Chooser:
     """Walks over a model's tensors in order and counts, since the rules go by how many of a kind there were."""
 
-    def __init__(self, mix: str, facts: ModelFacts, has_importance: bool, names: Sequence[str]) -> None:
-        self.mix, self.facts, self.has_importance = mix, facts, has_importance
+    def __init__(self, choices: Choices, facts: ModelFacts, has_importance: bool, names: Sequence[str]) -> None:
+        self.choices, self.facts, self.has_importance = choices, facts, has_importance
+        self.mix = mix = choices.mix
         self.main = main_type(mix)
         self.tables = FALCON_TABLES if facts.architecture == "falcon" and mix not in rules.TINY else TABLES
         self.is_tied = OUTPUT not in names
@@ -118,9 +132,19 @@ class _Chooser:
     def choose(self, tensor: Tensor) -> str:
         if not is_quantizable(tensor, self.facts.architecture):
             return tensor.kept_type
+        if fixed := self._fixed(tensor.name):
+            return _require_whole_blocks(fixed, tensor)
         if self.main.name in FLOAT_TYPES:
             return self.main.name
-        return _fall_back(self._wanted(tensor), tensor)
+        chosen = self.choices.type_for(tensor.name) or (self.main.name if self.choices.pure else self._wanted(tensor))
+        return _fall_back(chosen, tensor)
+
+    def _fixed(self, name: str) -> str | None:
+        """The type that was chosen for the output or the embeddings; of the latter, one may be named by itself."""
+        if name == OUTPUT:
+            return self.choices.output_type
+        is_meant = name in EMBEDDINGS and not (name == LAYERS_EMBEDDING and self.choices.type_for(name))
+        return self.choices.embedding_type if is_meant else None
 
     def _wanted(self, tensor: Tensor) -> str:
         """The type regardless of the rows' width."""
@@ -137,6 +161,8 @@ class _Chooser:
         return self._by_kind(kind, name) if kind else self.main.name
 
     def _output_type(self, tensor: Tensor) -> str:
+        if self.choices.output_type:
+            return self.choices.output_type
         is_awkward = self.facts.architecture == "falcon" or not self.main.divides(tensor.shape[-1])
         if self.mix in ("MXFP4_MOE", "Q8_0") or is_awkward:
             return "Q8_0"
@@ -189,19 +215,35 @@ def _fall_back(wanted: str, tensor: Tensor) -> str:
     if TYPES[wanted].divides(width):
         return wanted
     if wanted not in rules.FALL_BACKS and TYPES[wanted].block_weights > 32:
-        raise BadInputError(
-            f"{wanted} can't hold the tensor `{tensor.name}`: its rows of {width} weights are not whole blocks",
-            hint="another type can, such as Q8_0",
-        )
+        _require_whole_blocks(wanted, tensor)
     instead = rules.FALL_BACKS.get(wanted, wanted)
     return instead if TYPES[instead].divides(width) else "F16"
+
+
+def _require_whole_blocks(wanted: str, tensor: Tensor) -> str:
+    width = tensor.shape[-1]
+    if not TYPES[wanted].divides(width):
+        raise BadInputError(
+            f"{wanted} can't hold the tensor `{tensor.name}`: its rows of {width} weights are not whole blocks",
+            hint="another type can, such as " + ("Q8_0" if width % 32 == 0 else "F16"),
+        )
+    return wanted
+
+
+def refuse_needy(mix: str) -> None:
+    """Raises UnsuitableTypeError for a mix that needs an importance matrix whatever the model."""
+    if mix == "Q2_K_S" or main_type(mix).name in NEED_IMPORTANCE:
+        raise _needy(mix, "")
+
+
+def _needy(mix: str, why: str) -> UnsuitableTypeError:
+    hint = f"choose {INSTEAD.get(mix, 'Q2_K')}, which is about as small and needs none"
+    return UnsuitableTypeError(f"{mix} needs an importance matrix{why}", hint=hint)
 
 
 def _require_no_importance(mix: str, chosen: Mapping[str, str], quantized: Iterable[str]) -> None:
     needy = (*NEED_IMPORTANCE, "Q2_K") if mix == "Q2_K_S" else NEED_IMPORTANCE
     for name in quantized:
-        if chosen[name] in needy and name != OUTPUT and name not in EMBEDDINGS:
-            raise BadInputError(
-                f"{mix} needs an importance matrix: `{name}` would be stored as {chosen[name]}",
-                hint=f"choose {INSTEAD.get(mix, 'Q2_K')}, which is about as small and needs none",
-            )
+        is_spared = name == OUTPUT or name in EMBEDDINGS
+        if chosen[name] in (ONLY_WITH_IMPORTANCE if is_spared else needy):
+            raise _needy(mix, f" here: `{name}` would be stored as {chosen[name]}")

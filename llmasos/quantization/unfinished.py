@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from io import FileIO
 from pathlib import Path
 
-from llmasos.errors import BusyError
+from llmasos.errors import BadInputError, BusyError
 from llmasos.files import sync_folder
 
 
@@ -61,7 +62,7 @@ def _alone_in(path: Path) -> Iterator[FileIO]:
 
 def _open_alone(path: Path) -> FileIO:
     while True:
-        file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+")
+        file = FileIO(_open(path), "r+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(path, file):  # whoever had the lock may have given the file its name, or removed it
@@ -75,6 +76,15 @@ def _open_alone(path: Path) -> FileIO:
             file.close()
             raise
         file.close()
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # what it leads to is not ours to overwrite
+            raise BadInputError(f"{path} is a link, and a file is to be written there", hint="remove it") from error
+        raise
 
 
 def _is_at(path: Path, file: FileIO) -> bool:

@@ -7,6 +7,7 @@ before the first is read. The thread that calls is the one that reads and writes
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from llmasos.errors import DiskFullError
-from llmasos.files import disk_full_is_an_error, require_writable
+from llmasos.files import disk_full_is_an_error, replaceable
 from llmasos.formats.floats import Array
 from llmasos.hardware.machine import usable_cores
 from llmasos.progress import Progress
@@ -25,6 +26,7 @@ from llmasos.quantization.encode import encode
 from llmasos.quantization.header import ALIGNMENT_KEY, PlacedTensor, Typed, Value, alignment_of, header_bytes
 from llmasos.quantization.mixes import layer_then_name
 from llmasos.quantization.pool import CHUNK_ITEMS, CHUNKS_IN_FLIGHT, cut, in_order, worker_pool, write_all
+from llmasos.quantization.reencode import reencode
 from llmasos.quantization.types import TYPES
 from llmasos.quantization.unfinished import written_whole
 from llmasos.units import format_bytes
@@ -35,15 +37,17 @@ class TensorJob:
     """A tensor to write. The shape's slowest-running dimension stands first, as in NumPy; `type` is a tensor type.
 
     `pieces` yields arrays one after the other that together are the tensor, flattened: float32, float16, float64,
-    uint16 for BF16 (`formats.floats`), or uint8 for rows that have the type already. A piece may be a view of a mapped
-    file of any size, and need not be contiguous; what lies at each index of its first dimension are whole rows, unless
-    it has but one dimension.
+    uint16 for BF16 (`formats.floats`), or uint8 for rows that are encoded already: in the type itself, or else in the
+    one that `stored_as` names, and then they are looked at too. A piece may be a view of a mapped file of any size, and
+    need not be contiguous; what lies at each index of its first dimension are whole rows, unless it has but one
+    dimension.
     """
 
     name: str
     shape: tuple[int, ...]
     type: str
     pieces: Callable[[], Iterable[Array]]
+    stored_as: str | None = None
 
     @property
     def width(self) -> int:
@@ -83,20 +87,22 @@ def write_gguf(
     *,
     progress: Progress,
     split_max_bytes: int = 0,
+    part_lengths: Sequence[int] = (),
     workers: int = 0,
 ) -> list[Path]:
     """Writes a model and returns its files: `path`, or `NAME-00001-of-00003.gguf` and so on beside it if it is split.
 
     Tensors are written in llama.cpp's order, keys in that of `metadata`. With `split_max_bytes` a file takes no more
-    bytes of tensors than that, a larger tensor a file alone; the first file has all metadata. `workers` threads encode,
-    as many as there are cores if 0. Until all is written nothing has its final name; if it fails, nothing stays.
+    bytes of tensors than that, a larger tensor a file alone; the first file has all metadata. With `part_lengths`, the
+    numbers of tensors in each file, they are written as they come. `workers` threads encode, as many as there are cores
+    if 0. Until all is written nothing has its final name; if it fails, nothing stays.
 
     Raises DiskFullError before anything is read if there is no room, BusyError if another process writes the same file,
     BadInputError for weights that a type can't hold, and what `pieces` raises.
     """
-    require_writable(path)
-    shards = _plan(metadata, jobs, split_max_bytes)
-    paths = _shard_paths(path, len(shards))
+    path = replaceable(path)
+    shards = _plan(metadata, jobs, split_max_bytes, part_lengths)
+    paths = part_paths(path, len(shards))
     total = sum(shard.size for shard in shards)
     workers = workers or usable_cores()
     done = 0
@@ -115,21 +121,39 @@ def write_gguf(
     return paths
 
 
-def planned_size(metadata: Mapping[str, Value], jobs: Iterable[TensorJob], *, split_max_bytes: int = 0) -> int:
+def planned_size(
+    metadata: Mapping[str, Value],
+    jobs: Iterable[TensorJob],
+    *,
+    split_max_bytes: int = 0,
+    part_lengths: Sequence[int] = (),
+) -> int:
     """The exact size in bytes, of all files together, of what `write_gguf` will write. Reads no tensor."""
-    return sum(shard.size for shard in _plan(metadata, jobs, split_max_bytes))
+    return sum(shard.size for shard in _plan(metadata, jobs, split_max_bytes, part_lengths))
 
 
-def _plan(metadata: Mapping[str, Value], jobs: Iterable[TensorJob], split_max_bytes: int) -> list[_Shard]:
-    ordered = sorted(jobs, key=lambda job: layer_then_name(job.name))
-    if len({job.name for job in ordered}) < len(ordered):
+def _plan(
+    metadata: Mapping[str, Value], jobs: Iterable[TensorJob], split_max_bytes: int, part_lengths: Sequence[int]
+) -> list[_Shard]:
+    listed = list(jobs)
+    if len({job.name for job in listed}) < len(listed):
         raise ValueError("two tensors have the same name")
-    groups, alignment = _split(ordered, split_max_bytes), alignment_of(metadata)
+    groups, alignment = _groups(listed, split_max_bytes, part_lengths), alignment_of(metadata)
     shards = []
     for index, group in enumerate(groups):
-        own = _shard_metadata(metadata, index, len(groups), len(ordered))
+        own = _shard_metadata(metadata, index, len(groups), len(listed))
         shards.append(_Shard(header_bytes(own, _places(group, alignment)), tuple(group), alignment))
     return shards
+
+
+def _groups(jobs: list[TensorJob], split_max_bytes: int, part_lengths: Sequence[int]) -> list[list[TensorJob]]:
+    """The tensors of each file."""
+    if not part_lengths:
+        return _split(sorted(jobs, key=lambda job: layer_then_name(job.name)), split_max_bytes)
+    if sum(part_lengths) != len(jobs):
+        raise ValueError(f"parts of {sum(part_lengths)} tensors can't hold {len(jobs)}")
+    ends = itertools.accumulate(part_lengths)
+    return [jobs[end - length : end] for length, end in zip(part_lengths, ends, strict=True)]
 
 
 def _split(jobs: Sequence[TensorJob], most_bytes: int) -> list[list[TensorJob]]:
@@ -157,7 +181,8 @@ def _shard_metadata(metadata: Mapping[str, Value], index: int, count: int, tenso
     }
 
 
-def _shard_paths(path: Path, count: int) -> list[Path]:
+def part_paths(path: Path, count: int) -> list[Path]:
+    """The files of a model in so many parts that is to be written to a path."""
     if count == 1:
         return [path]
     stem = path.name.removesuffix(".gguf")
@@ -194,9 +219,9 @@ def _tasks(shard: _Shard) -> Iterator[Callable[[], Array]]:
     for job in shard.jobs:
         rows = 0
         for piece in job.pieces():
-            length = job.row_bytes if piece.dtype == np.uint8 else job.width
+            length = TYPES[job.stored_as or job.type].row_bytes(job.width) if piece.dtype == np.uint8 else job.width
             rows += piece.size // length
-            for chunk in cut(piece, length, max(1, CHUNK_ITEMS // length)):
+            for chunk in cut(piece, length, max(1, CHUNK_ITEMS // max(length, job.width))):
                 yield functools.partial(_encode, chunk, length, job)
         if rows != job.row_count:
             raise ValueError(f"the pieces of `{job.name}` hold {rows} rows; its shape has {job.row_count}")
@@ -206,7 +231,9 @@ def _tasks(shard: _Shard) -> Iterator[Callable[[], Array]]:
 
 def _encode(chunk: Array, length: int, job: TensorJob) -> Array:
     rows = np.ascontiguousarray(chunk).reshape(-1, length)
-    return rows if rows.dtype == np.uint8 else encode(rows, job.type, job.name)
+    if rows.dtype != np.uint8:
+        return encode(rows, job.type, job.name)
+    return rows if job.stored_as is None else reencode(rows, job.stored_as, job.type, job.name)
 
 
 def _padded(size: int, alignment: int) -> int:

@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import random
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,15 +22,13 @@ import httpx2
 from llmasos.errors import (
     AccessDeniedError,
     BadInputError,
-    DiskFullError,
     LlmasosError,
     ModelNotFoundError,
     NetworkError,
 )
-from llmasos.files import disk_full_is_an_error, write_whole
+from llmasos.files import disk_full_is_an_error, require_room, write_whole
 from llmasos.sources.source import Advance, Fetched, RemoteFile
 from llmasos.store.blobs import CHUNK_BYTES
-from llmasos.units import format_bytes
 
 MOST_TRIES = 6  # in a row without a single new byte
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 30.0
@@ -198,7 +195,7 @@ def _receive(response: httpx2.Response, file: RemoteFile, partial: _Partial, adv
     if response.status_code == 200:
         partial.start_over()  # not before: a proxy's page of excuses must not cost what is there
     expected = file.size if total is None else total
-    _require_room(partial.path.parent, (expected or 0) - partial.size)
+    require_room(partial.path.parent, (expected or 0) - partial.size)
     partial.remember(_strong_etag(response))
     partial.append(_bounded(response, expected, partial), advance)
     if expected is not None and partial.size < expected:
@@ -289,12 +286,3 @@ def _total_size(response: httpx2.Response, present: int) -> int | None:
 def _strong_etag(response: httpx2.Response) -> str | None:
     etag: Any = response.headers.get("etag")
     return etag if etag and not etag.startswith("W/") else None
-
-
-def _require_room(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise DiskFullError(
-            f"{format_bytes(needed)} are still to come and {format_bytes(free)} are free in {folder}",
-            hint="free some room (`llmasos prune`), or move LLMASOS_HOME to a larger disk",
-        )

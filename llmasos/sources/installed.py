@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmasos.errors import BadInputError, LlmasosError, UsageError
+from llmasos.formats.checkpoint_names import find_weights
 from llmasos.formats.gguf import is_gguf
-from llmasos.sources.checkpoints import choose_checkpoint_files, find_weights
+from llmasos.sources.checkpoints import choose_checkpoint_files
 from llmasos.sources.local import LocalSource
 from llmasos.sources.ollama import parse_manifest, source_text
 from llmasos.sources.other_tools import hub_cache, lm_studio_folders, ollama_folders
@@ -131,7 +132,7 @@ def _snapshot_models(folder: Path, snapshot: Path, skipped: list[Skipped]) -> li
     license = _license_of_card(present.get("README.md"))
     found = _gguf_models("huggingface", repository, f"hf:{repository}", present, skipped, snapshot)
     with _noting(snapshot, skipped):
-        if not found and "config.json" in present and find_weights(sorted(present), repository):
+        if not found and "config.json" in present and find_weights(sorted(present)):
             names = choose_checkpoint_files(present, repository)
             files = tuple(_held_file("checkpoint", name, present[name]) for name in names)
             found = [Found("huggingface", _name(repository, None), f"hf:{repository}", files)]

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from llmasos.errors import BadInputError, ModelNotFoundError
+from llmasos.formats.checkpoint_names import find_weights
 from llmasos.formats.gguf import is_gguf
 from llmasos.sources.checkpoints import choose_checkpoint_files
 from llmasos.sources.source import SHARD, Advance, Fetched, Listing, RemoteFile, sort_shards
@@ -20,7 +21,7 @@ class LocalSource:
             raise ModelNotFoundError(reference.text, message=f"there is no file {path}", hint="check the path")
         files = find_gguf_files(path)
         if not files:
-            return Listing(f"file:{path.resolve()}", _checkpoint_files(path), folder=path)
+            return _checkpoint_listing(path)
         return Listing(f"file:{path.resolve()}", tuple(_remote("weights", file.parent, file.name) for file in files))
 
     def fetch(self, file: RemoteFile, incoming: Path, advance: Advance) -> Fetched:
@@ -59,12 +60,26 @@ def _belong_together(one: re.Match[str], other: re.Match[str] | None) -> bool:
     return other is not None and (one["stem"], one["count"]) == (other["stem"], other["count"])
 
 
-def _checkpoint_files(folder: Path) -> tuple[RemoteFile, ...]:
+def find_checkpoint(path: Path) -> Listing | None:
+    """The checkpoint in a folder, whatever GGUF files lie beside it; None if there is none.
+
+    Raises BadInputError for one that lacks a part, and for a folder that can't be read.
+    """
+    names = _file_names(path) if path.is_dir() else []
+    return _checkpoint_listing(path) if "config.json" in names and find_weights(names) else None
+
+
+def _checkpoint_listing(folder: Path) -> Listing:
+    chosen = choose_checkpoint_files(_file_names(folder), str(folder))
+    files = tuple(_remote("checkpoint", folder, name) for name in chosen)
+    return Listing(f"file:{folder.resolve()}", files, folder=folder)
+
+
+def _file_names(folder: Path) -> list[str]:
     try:
-        names = [each.name for each in folder.iterdir() if each.is_file()]
+        return sorted(each.name for each in folder.iterdir() if each.is_file())
     except OSError as error:
         raise BadInputError(f"can't read {folder}: {error.strerror}") from error
-    return tuple(_remote("checkpoint", folder, name) for name in choose_checkpoint_files(names, str(folder)))
 
 
 def _remote(role: str, folder: Path, name: str) -> RemoteFile:

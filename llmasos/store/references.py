@@ -156,7 +156,8 @@ def suggested_name(reference: Reference) -> Name:
         return _cleaned(f"{'ollama' if namespace == 'library' else namespace}/{model}", reference.tag)
     if reference.scheme == "pypi":
         return _cleaned(f"pypi/{reference.target}", None)
-    path = unquote(urlsplit(reference.target).path) if reference.scheme == "url" else reference.target
+    is_url = reference.scheme == "url"
+    path = unquote(urlsplit(reference.target).path) if is_url else str(Path(reference.target).resolve())
     stem = path.rstrip("/").rsplit("/", 1)[-1]
     return _cleaned(re.sub(r"(-\d{5}-of-\d{5})?\.gguf$", "", stem, flags=re.IGNORECASE), None)
 

@@ -11,7 +11,7 @@ from llmasos.errors import ModelNotFoundError, UsageError
 from llmasos.store.manifests import Manifest
 from llmasos.units import parse_bytes
 from llmasos_cli import output
-from llmasos_cli.commands.pull_command import AsOption
+from llmasos_cli.commands.pull_command import AsOption, first_use
 from llmasos_cli.options import JsonOption, OfflineOption
 
 AUTO = "auto"  # the checkpoint's own 16-bit type; an adapter's full precision
@@ -79,12 +79,12 @@ def _convert_checkpoint(
 
     progress = output.make_progress()
     if file is not None:
-        _tell_files(
+        tell_files(
             convert_to_file(reference, file, type_name, split_max_bytes=split_max_bytes, progress=progress), json=json
         )
         return
     manifest = convert_to_store(reference, type_name, name=name, progress=progress)
-    _tell_stored(manifest, f'llmasos run {manifest.name} "Hello"', json=json)
+    tell_stored(manifest, first_use(manifest), json=json)
 
 
 def _convert_adapter(
@@ -94,20 +94,20 @@ def _convert_adapter(
 
     wanted, progress = ADAPTER_TYPE if type_name == AUTO else type_name, output.make_progress()
     if file is not None:
-        _tell_files([convert_adapter_to_file(folder, base, file, wanted, progress=progress)], json=json)
+        tell_files([convert_adapter_to_file(folder, base, file, wanted, progress=progress)], json=json)
         return
     manifest = convert_adapter_to_store(folder, base, wanted, name=name, progress=progress)
-    _tell_stored(manifest, f'llmasos run {base} --lora {manifest.name} "Hello"', json=json)
+    tell_stored(manifest, f'llmasos run {base} --lora {manifest.name} "Hello"', json=json)
 
 
-def _tell_files(paths: list[Path], *, json: bool) -> None:
+def tell_files(paths: list[Path], *, json: bool) -> None:
     if json:
         output.write_json([{"path": str(path), "size": path.stat().st_size} for path in paths])
     else:
         output.note(f"written: {', '.join(map(str, paths))}")
 
 
-def _tell_stored(manifest: Manifest, next_command: str, *, json: bool) -> None:
+def tell_stored(manifest: Manifest, next_command: str, *, json: bool) -> None:
     from llmasos_cli.commands.list_command import facts_of
 
     if json:
@@ -123,7 +123,7 @@ def _as_reference(checkpoint: str, *, offline: bool) -> str:
 
     if looks_like_path(checkpoint):
         return checkpoint
-    if Path(checkpoint).is_dir():
+    if Path(checkpoint).exists():
         return f"./{checkpoint}"
     if offline or is_offline():
         raise ModelNotFoundError(

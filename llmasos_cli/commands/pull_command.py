@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from llmasos.store.manifests import Manifest
 from llmasos_cli import output
 from llmasos_cli.options import JsonOption, ModelArgument, OfflineOption
 
@@ -34,4 +35,13 @@ def pull_command(
     if json:
         output.write_json(facts_of(manifest))
     else:
-        output.note(f'{manifest.name} is ready: llmasos run {manifest.name} "Hello"')
+        output.note(f"{manifest.name} is ready: {first_use(manifest)}")
+
+
+def first_use(manifest: Manifest) -> str:
+    """What to type next with a model that has just come in."""
+    if "bert" in manifest.facts.architecture:
+        return "an embedding model, which turns text into numbers and writes none"
+    if manifest.is_adapter:
+        return f'llmasos run MODEL --lora {manifest.name} "Hello"'
+    return f'llmasos run {manifest.name} "Hello"'

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
+import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -273,3 +275,28 @@ def test_the_examples_of_the_help_work(llama: Path, tmp_path: Path, hub: StandIn
         assert done.returncode == 0, (example, done.stderr)
     assert stored() == {"smollm2": "BF16", "smollm2-135m": "BF16", "small": "Q4_K_M", "tuned": "F32"}
     assert (tmp_path / "smol.gguf").is_file()
+
+
+def test_what_is_no_file_is_never_replaced(llmasos: Run, llama: Path, tmp_path: Path):
+    pipe, link, target = tmp_path / "pipe", tmp_path / "link.gguf", tmp_path / "target.gguf"
+    os.mkfifo(pipe)
+    refused = llmasos("convert", llama, "-o", pipe)
+    assert (refused.exit_code, stat.S_ISFIFO(pipe.stat().st_mode)) == (5, True)
+    assert "it is not a file" in refused.stderr
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    assert llmasos("convert", llama, "-o", link).exit_code == 0
+    assert (link.is_symlink(), target.read_bytes()[:4]) == (True, b"GGUF")
+
+
+def test_a_name_that_nothing_has_is_no_trouble_with_the_network(llmasos: Run, llama: Path):
+    unknown = llmasos("convert", "nosuchfolder")
+    assert (unknown.exit_code, "there is no model `nosuchfolder`" in unknown.stderr) == (3, True)
+    inside = llmasos("convert", llama / "model.safetensors")
+    assert (inside.exit_code, "a folder with a checkpoint" in inside.stderr) == (5, True)
+
+
+def test_a_checkpoint_that_is_to_be_run_is_to_be_converted_first(llmasos: Run, llama: Path):
+    refused = llmasos("run", llama, "Hello")
+    assert refused.exit_code == 5
+    assert f"llmasos convert {llama}" in refused.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from doubles.checkpoints import CHECKPOINTS, tensors, write_checkpoint
 from doubles.checkpoints_files import write_safetensors
+from doubles.permissions import bound_by_permissions
 from doubles.tensor_files import archive_bytes, group, name, safetensors_bytes, text
 from llmasos.conversion.convert import PROBLEMS_SHOWN, convert, prepare
 from llmasos.convert import convert_to_file
@@ -91,7 +89,7 @@ def test_an_unknown_type_is_named(llama: Path, refused: Refused):
 def test_a_missing_part_is_named(tmp_path: Path, refused: Refused):
     folder = write_checkpoint(tmp_path / "parts", "llama3", layout="shards")
     (folder / "model-00002-of-00003.safetensors").unlink()
-    assert "2" in refused(folder=folder).message
+    assert "it lacks model-00002-of-00003.safetensors" in refused(folder=folder).message
 
 
 def test_a_missing_tensor_is_named(llama: Path, refused: Refused):
@@ -342,55 +340,8 @@ def test_a_folder_linked_into_itself_is_read_once(llama: Path, tmp_path: Path):
 @pytest.mark.parametrize("part", ["", "config.json", "tokenizer.json", WEIGHTS])
 def test_what_may_not_be_read_is_named(llama: Path, refused: Refused, part: str):
     (llama / part).chmod(0)
-    if os.access(llama / part, os.R_OK):
-        pytest.skip("root may read everything")
     try:
-        assert str(llama / part) in refused().message
+        with bound_by_permissions():
+            assert str(llama / part) in refused().message
     finally:
         (llama / part).chmod(0o700)
-
-
-# Anything.
-
-FUZZED = ("gpt2", "llama2", "llama3", "mixtral", "gemma3", "phi3", "falcon-7b", "olmo2", "bert")
-ODD_NUMBERS = st.sampled_from(
-    [0, -1, 1, 2, 3, 511, 2**31, 10**12, 10**30, 0.0, -0.5, 1e300, float("inf"), float("nan")]
-)
-LEAVES = st.none() | st.booleans() | ODD_NUMBERS | st.integers() | st.floats() | st.text(max_size=5)
-VALUES = st.recursive(
-    LEAVES,
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["rope_type", "factor", "full_attention", "quant_method", "0"]), inner)
-    ),
-    max_leaves=5,
-)
-MORE_NAMES = (
-    "rope_scaling",
-    "rope_parameters",
-    "text_config",
-    "quantization_config",
-    "head_dim",
-    "num_experts",
-    "layer_types",
-)
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    place = tmp_path_factory.mktemp("fuzzed")
-    return {name: write_checkpoint(place / name, name) for name in FUZZED}
-
-
-@settings(max_examples=150, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.data())
-def test_whatever_a_configuration_says_is_refused_or_convertible(folders: dict[str, Path], data: st.DataObject):
-    name = data.draw(st.sampled_from(FUZZED))
-    config = dict(CHECKPOINTS[name].config)
-    places = st.sampled_from([*config, *MORE_NAMES])
-    changes = data.draw(st.dictionaries(places, VALUES, min_size=1, max_size=2))
-    (folders[name] / "config.json").write_text(json.dumps({**config, **changes}))
-    try:
-        assert prepare(folders[name]).size > 0
-    except BadInputError as error:
-        assert len(error.message) < 10_000

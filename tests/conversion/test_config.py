@@ -52,6 +52,14 @@ def test_the_language_models_numbers_stand_before_those_of_the_whole():
     assert (config.classes, config.integer("hidden_size")) == (("Whole",), 64)
 
 
+def test_the_class_is_that_of_the_whole():
+    """LLaVA names the class of its text half too, whose tensors are not called as that class calls them."""
+    nested = {"architectures": ["Part"]}
+    whole = Config({"architectures": ["Whole"], "text_config": nested})
+    assert whole.classes == whole.with_defaults({}).classes == ("Whole",)
+    assert Config({"text_config": nested}).classes == ("Part",)
+
+
 def test_null_hides_a_default():
     config = Config({"num_key_value_heads": None}).with_defaults({"num_key_value_heads": 8, "head_dim": 128})
     assert (config.get("num_key_value_heads"), config.head_dim) == (None, 128)

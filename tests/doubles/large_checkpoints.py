@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 from doubles.checkpoints import write_checkpoint
 
 LAYERS_A_FILE = 4
+DIFFERENT_NUMBERS = 2**22  # of random ones; a tensor takes them again and again, from somewhere among them
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -54,10 +56,16 @@ class LargeLlama:
         return {f"model.layers.{number}.{name}.weight": shape for name, shape in shapes.items()}
 
 
-def write_large(folder: Path, model: LargeLlama, *, random: bool = False) -> int:
-    """Writes a checkpoint in bfloat16, of zeros unless it is to be random, and returns how many weights it has."""
-    write_checkpoint(folder, "llama3")
-    (folder / "model.safetensors").unlink()
+def write_large(folder: Path, model: LargeLlama, *, random: bool = False, like: Path | None = None) -> int:
+    """Writes a checkpoint in bfloat16, of zeros unless it is to be random, and returns how many weights it has.
+
+    Configuration and tokenizer are those of the checkpoint `like`, or of the tiny `llama3`.
+    """
+    if like is None:
+        write_checkpoint(folder, "llama3")
+        (folder / "model.safetensors").unlink()
+    else:
+        shutil.copytree(like, folder, ignore=shutil.ignore_patterns("*.safetensors*"))
     config = json.loads((folder / "config.json").read_text("utf-8"))
     config |= {"hidden_size": model.hidden, "intermediate_size": model.feed_forward, "num_hidden_layers": model.layers}
     config |= {"num_attention_heads": model.heads, "num_key_value_heads": model.kv_heads}
@@ -82,6 +90,18 @@ def _write(path: Path, shapes: Shapes, *, random: bool) -> None:
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         if random:
-            numbers = np.random.default_rng(len(text)).standard_normal(end // 2, np.float32) * np.float32(0.05)
-            file.write((numbers.view(np.uint32) >> 16).astype(np.uint16).tobytes())
+            for part in _random_weights(len(text), end // 2):
+                file.write(part.data)
         file.truncate(8 + len(text) + end)
+
+
+def _random_weights(seed: int, count: int) -> Iterator[np.ndarray]:
+    """So many weights in bfloat16, part by part: random numbers are made a few million at a time."""
+    generator = np.random.default_rng(seed)
+    numbers = generator.standard_normal(min(count, DIFFERENT_NUMBERS), np.float32) * np.float32(0.05)
+    weights = (numbers.view(np.uint32) >> 16).astype(np.uint16)
+    while count:
+        start = int(generator.integers(len(weights)))
+        part = weights[start : start + count]
+        count -= len(part)
+        yield part

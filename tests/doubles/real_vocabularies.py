@@ -48,6 +48,7 @@ PACKAGES = {
     "gpt2": replace(GPT_TOKENIZER, member="package/data/r50k_base.tiktoken"),
     "phi-2": replace(GPT_TOKENIZER, member="package/data/r50k_base.tiktoken"),
     "olmo2": replace(GPT_TOKENIZER, member="package/data/cl100k_base.tiktoken"),
+    "stablelm2": replace(GPT_TOKENIZER, member="package/data/cl100k_base.tiktoken"),
     "gpt-4o": replace(GPT_TOKENIZER, member="package/data/o200k_base.tiktoken"),
     "llama3": Package("llama3-tokenizer-js", "1.2.0", "package/src/data-converted.js", is_npm=True),
     "qwen2": Package("dashscope", "2.0.2", "dashscope/resources/qwen.tiktoken"),
@@ -65,33 +66,41 @@ def real_vocabulary(kind: str) -> Path:
     `bert` is the whole repository of all-MiniLM-L6-v2, weights among them. `gemma` needs a GGUF of Gemma 3, see
     `gemma_vocabulary`.
     """
-    folder = CACHE / "vocabularies" / kind
-    if not folder.exists():
-        unfinished = folder.with_name(f"{kind}.{os.getpid()}")
-        unfinished.mkdir(parents=True)
-        _maker(kind)(unfinished, fetched(PACKAGES[kind]))
-        unfinished.replace(folder)
-    return folder
+    return made_once(CACHE / "vocabularies" / kind, lambda folder: _maker(kind)(folder, fetched(PACKAGES[kind])))
 
 
 def gemma_vocabulary(path: Path) -> Path:
     """A folder with Gemma 3's `tokenizer.model` and `tokenizer.json`, made of what the GGUF at `path` holds of them."""
-    folder = CACHE / "vocabularies" / "gemma"
-    if not folder.exists():
-        unfinished = folder.with_name(f"gemma.{os.getpid()}")
-        unfinished.mkdir(parents=True)
-        _make_gemma(unfinished, path)
-        unfinished.replace(folder)
+    return made_once(CACHE / "vocabularies" / "gemma", lambda folder: _make_gemma(folder, path))
+
+
+def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """The folder, made beside its place and put there whole; of processes that make it at once the first counts."""
+    if folder.exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as place:
+        unfinished = Path(place) / folder.name
+        unfinished.mkdir()
+        make(unfinished)
+        try:
+            unfinished.rename(folder)
+        except OSError:
+            if not folder.exists():
+                raise
     return folder
 
 
 def fetched(package: Package) -> Path:
     """The package's file or folder on this disk."""
-    place = CACHE / f"{package.name}-{package.version}"
-    if not (place / package.member).exists():
-        with tempfile.TemporaryDirectory() as download:
-            _unpack(_download(package, Path(download)), package.member, place)
+    member = package.member.strip("/").replace("/", "-")
+    place = made_once(CACHE / f"{package.name}-{package.version}-{member}", lambda folder: _fetch(package, folder))
     return place / package.member
+
+
+def _fetch(package: Package, folder: Path) -> None:
+    with tempfile.TemporaryDirectory() as download:
+        _unpack(_download(package, Path(download)), package.member, folder)
 
 
 def _download(package: Package, folder: Path) -> Path:

@@ -13,7 +13,7 @@ import pytest
 from doubles.tensor_files import archive_bytes, state_dict, storage, tensor, write_safetensors
 from llmasos.errors import BadInputError, CorruptModelError
 from llmasos.formats.checkpoint import MOST_SHOWN_PROBLEMS, open_checkpoint
-from llmasos.sources.checkpoints import find_weights
+from llmasos.formats.checkpoint_names import WeightFiles, find_weights
 
 A, B, C = (np.full(2, number, np.float32) for number in (1, 2, 3))
 CODES = np.ones(2, np.int8)
@@ -95,7 +95,33 @@ def test_the_files_are_those_that_a_pull_chooses(tmp_path: Path, names: list[str
             (tmp_path / name).write_bytes(archive_bytes(state_dict(a=tensor())))
         else:
             write_safetensors(tmp_path / name, {"a": A})
-    assert [file.name for file in open_checkpoint(tmp_path).files] == taken == find_weights(sorted(names), "here")
+    assert [file.name for file in open_checkpoint(tmp_path).files] == taken == [*find_weights(sorted(names)).present]
+
+
+STALE = "model-00002-of-00002.safetensors"
+
+
+def test_a_part_of_another_split_is_not_read_where_the_index_names_the_parts(tmp_path: Path):
+    write_parts(tmp_path)
+    write_safetensors(tmp_path / STALE, {"a": C})
+    assert values(tmp_path) == {"a": [1, 1], "b": [2, 2]}
+
+
+def test_a_part_of_another_split_is_not_read_where_names_count_the_parts(tmp_path: Path):
+    for name, array in ((FIRST, A), (SECOND, B), (THIRD, C), (STALE, A)):
+        write_safetensors(tmp_path / name, {name: array})
+    assert list(values(tmp_path)) == [FIRST, SECOND, THIRD]
+
+
+def test_of_two_complete_splits_the_index_knows_which_it_is():
+    whole = "model-00001-of-00001.safetensors"
+    names = [whole, FIRST, SECOND, THIRD, "model.safetensors.index.json"]
+    assert find_weights(names).present == (FIRST, SECOND, THIRD)
+    assert find_weights(names, lambda index: [whole]) == WeightFiles((whole,), (), "model.safetensors.index.json")
+
+
+def test_of_incomplete_splits_the_one_that_lacks_least_is_told():
+    assert find_weights([STALE, FIRST, THIRD]) == WeightFiles((FIRST, THIRD), (SECOND,))
 
 
 def test_a_folder_of_links_is_read_as_the_files_they_mean(tmp_path: Path):

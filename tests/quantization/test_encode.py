@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from concurrent.futures import ThreadPoolExecutor
 
 import gguf
 import numpy as np
 import pytest
 
-from llmasos.engine.bindings import shared
+from llmasos import native
+from llmasos.engine.bindings import log, shared
 from llmasos.errors import BadInputError
 from llmasos.formats.floats import as_bfloat16, as_float32
+from llmasos.quantization import encode as encoding
 from llmasos.quantization.encode import QUANTIZED, encode
 from llmasos.quantization.types import TYPES
 
@@ -92,3 +95,45 @@ def test_threads_do_not_disturb_each_other(tensor_type):
     with ThreadPoolExecutor(4) as pool:
         encoded = list(pool.map(lambda _: encode(ROWS, tensor_type), range(12)))
     assert all(np.array_equal(each, encoded[0]) for each in encoded)
+
+
+@pytest.mark.parametrize("tensor_type", ["Q4_0", "Q5_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K"])
+@pytest.mark.parametrize("make", [as_float32, as_bfloat16, lambda rows: rows.astype(np.float16)])
+@pytest.mark.parametrize("level", native.available_levels(), ids=native.LEVELS.__getitem__)
+def test_kernels_give_ggmls_bytes(monkeypatch, tensor_type, make, level):
+    rows = make(np.random.default_rng(11).normal(0, 0.02, (12, 1024)).astype(np.float32))
+    monkeypatch.setenv("LLMASOS_KERNELS", native.LEVELS[level])
+    assert np.array_equal(encode(rows, tensor_type), by_ggml(as_float32(rows), tensor_type))
+
+
+@pytest.mark.parametrize("tensor_type", ["Q4_0", "Q5_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K"])
+@pytest.mark.parametrize("value", [1e4, 1e6, 1e9, 1e19, 3e38])
+@pytest.mark.parametrize("level", native.available_levels(), ids=native.LEVELS.__getitem__)
+def test_kernels_refuse_what_ggmls_check_refuses(monkeypatch, tensor_type, value, level):
+    rows = ROWS.copy()
+    rows[2, 300] = value
+    monkeypatch.setenv("LLMASOS_KERNELS", "none")
+    expected = outcome(rows, tensor_type)
+    monkeypatch.setenv("LLMASOS_KERNELS", native.LEVELS[level])
+    assert outcome(rows, tensor_type) == expected
+
+
+def outcome(rows: np.ndarray, tensor_type: str) -> bytes | str:
+    try:
+        return encode(rows, tensor_type).tobytes()
+    except BadInputError as error:
+        return error.message
+
+
+def test_a_kernel_that_differs_is_told_of_and_not_used(monkeypatch, capsys):
+    def differing(type_id: int, rows: np.ndarray, target: np.ndarray) -> int:
+        target[:] = 0
+        return 0
+
+    monkeypatch.setattr(native, "quantizes", lambda type_id: True)
+    monkeypatch.setattr(native, "quantize", differing)
+    monkeypatch.setattr(encoding, "_kernel_agrees", functools.cache(encoding._kernel_agrees.__wrapped__))
+    monkeypatch.setattr(log, "is_shown", True)
+    for _ in range(2):
+        assert np.array_equal(encode(ROWS, "Q4_1"), by_ggml(ROWS, "Q4_1"))
+    assert capsys.readouterr().err.count("kernel for Q4_1 differs from ggml, which is used instead\n") == 1

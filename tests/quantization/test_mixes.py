@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from llmasos.errors import BadInputError
+from llmasos.quantization.choices import Choices
 from llmasos.quantization.mixes import Tensor, choose_types, is_quantizable, layer_then_name, model_facts
 from llmasos.quantization.rules import ModelFacts
 
@@ -56,7 +57,7 @@ def types_of(kind: str, chosen: dict[str, str]) -> list[str]:
     ],
 )
 def test_a_llama_of_eight_layers(mix, embedding, values, downs, others):
-    chosen = choose_types(mix, llama_tensors(8), LLAMA)
+    chosen = choose_types(Choices(mix), llama_tensors(8), LLAMA)
     assert chosen["token_embd.weight"] == embedding
     assert types_of("attn_v", chosen) == (values.split() * 8)[:8]
     assert types_of("ffn_down", chosen) == (downs.split() * 8)[:8]
@@ -65,7 +66,7 @@ def test_a_llama_of_eight_layers(mix, embedding, values, downs, others):
 
 
 def test_only_a_tied_embedding_is_treated_as_the_output():
-    chosen = choose_types("Q4_K_M", llama_tensors(8, tied=False), LLAMA)
+    chosen = choose_types(Choices("Q4_K_M"), llama_tensors(8, tied=False), LLAMA)
     assert (chosen["token_embd.weight"], chosen["output.weight"]) == ("Q4_K", "Q6_K")
 
 
@@ -76,33 +77,33 @@ def test_only_a_tied_embedding_is_treated_as_the_output():
 )  # fmt: skip
 def test_rows_that_blocks_do_not_divide_get_another_type(mix, width, expected):
     facts = ModelFacts("llama", 8, 9, 9)
-    assert set(choose_types(mix, llama_tensors(8, width), facts).values()) == expected
+    assert set(choose_types(Choices(mix), llama_tensors(8, width), facts).values()) == expected
 
 
 def test_rows_that_no_other_type_is_known_for_are_refused():
     with pytest.raises(
         BadInputError, match=r"Q1_0 can't hold the tensor `blk.0.attn_k.weight`: its rows of 96 weights"
     ):
-        choose_types("Q1_0", llama_tensors(8, 96), LLAMA)
+        choose_types(Choices("Q1_0"), llama_tensors(8, 96), LLAMA)
 
 
 def test_values_of_seventy_billion_weights_get_more_bits():
-    shared = choose_types("Q3_K_S", llama_tensors(80), ModelFacts("llama", 80, 64, 8))
-    alone = choose_types("Q3_K_S", llama_tensors(80), ModelFacts("llama", 80, 64, 64))
+    shared = choose_types(Choices("Q3_K_S"), llama_tensors(80), ModelFacts("llama", 80, 64, 8))
+    alone = choose_types(Choices("Q3_K_S"), llama_tensors(80), ModelFacts("llama", 80, 64, 64))
     assert (types_of("attn_v", shared)[9], types_of("attn_v", alone)[9]) == ("Q5_K", "Q3_K")
 
 
 def test_eight_experts_keep_their_attention():
-    chosen = choose_types("Q4_K_M", llama_tensors(8), ModelFacts("llama", 8, 32, 8, expert_count=8))
+    chosen = choose_types(Choices("Q4_K_M"), llama_tensors(8), ModelFacts("llama", 8, 32, 8, expert_count=8))
     assert [types_of(kind, chosen)[1] for kind in ("attn_k", "attn_v", "attn_output")] == ["Q8_0", "Q8_0", "Q5_K"]
 
 
 def test_experts_are_placed_by_the_layer_in_their_names():
     experts = [Tensor(f"blk.{layer}.ffn_down.{n}.weight", (512, 512), "BF16") for layer in range(8) for n in range(2)]
-    chosen = choose_types("Q4_K_M", experts, ModelFacts("llama", 8, 32, 8, expert_count=2))
+    chosen = choose_types(Choices("Q4_K_M"), experts, ModelFacts("llama", 8, 32, 8, expert_count=2))
     assert [chosen[f"blk.{layer}.ffn_down.1.weight"] for layer in range(4)] == ["Q6_K", "Q4_K", "Q4_K", "Q6_K"]
     with pytest.raises(BadInputError, match="in none of the model's 3 layers"):
-        choose_types("Q4_K_M", experts, ModelFacts("llama", 3, 32, 8, expert_count=2))
+        choose_types(Choices("Q4_K_M"), experts, ModelFacts("llama", 3, 32, 8, expert_count=2))
 
 
 @pytest.mark.parametrize(
@@ -112,10 +113,10 @@ def test_experts_are_placed_by_the_layer_in_their_names():
 )  # fmt: skip
 def test_a_mix_that_needs_an_importance_matrix_says_what_does_not(mix, instead):
     with pytest.raises(BadInputError, match=f"{mix.upper()} needs an importance matrix") as refusal:
-        choose_types(mix, llama_tensors(8), LLAMA)
+        choose_types(Choices(mix), llama_tensors(8), LLAMA)
     assert f"choose {instead}," in str(refusal.value.hint)
-    choose_types(instead, llama_tensors(8), LLAMA)
-    choose_types(mix, llama_tensors(8), LLAMA, has_importance=True)
+    choose_types(Choices(instead), llama_tensors(8), LLAMA)
+    choose_types(Choices(mix), llama_tensors(8), LLAMA, has_importance=True)
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,15 @@ def failing(error: BaseException) -> Iterable[np.ndarray]:
     raise error
 
 
+def test_parts_of_given_lengths_hold_the_tensors_as_they_come(tmp_path):
+    jobs = [job(name, WEIGHTS, "F32") for name in ("c", "a", "b")]
+    paths = write_gguf(tmp_path / "m.gguf", METADATA, jobs, progress=Progress(), part_lengths=(0, 2, 1))
+    assert [[tensor.name for tensor in read_header(path).tensors] for path in paths] == [[], ["c", "a"], ["b"]]
+    assert sum(path.stat().st_size for path in paths) == planned_size(METADATA, jobs, part_lengths=(0, 2, 1))
+    with pytest.raises(ValueError, match="parts of 2 tensors can't hold 3"):
+        write_gguf(tmp_path / "n.gguf", METADATA, jobs, progress=Progress(), part_lengths=(1, 1))
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), BadInputError("unreadable")])
 @pytest.mark.parametrize("split_max_bytes", [0, 1])
 def test_a_failure_leaves_the_folder_as_it_was(tmp_path, small_chunks, error, split_max_bytes):
@@ -254,3 +263,13 @@ def test_a_kill_leaves_an_unfinished_file_that_the_next_run_replaces(tmp_path):
     assert list(tmp_path.iterdir()) == [unfinished_path(path)]
     assert write_one(path, WEIGHTS, "F32") == WEIGHTS.tobytes()
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_in_the_place_of_the_unfinished_file_is_not_followed(tmp_path):
+    (tmp_path / "mine").write_bytes(b"mine")
+    path = tmp_path / "a.gguf"
+    unfinished_path(path).symlink_to(tmp_path / "mine")
+    with pytest.raises(BadInputError, match="is a link"):
+        write_one(path, WEIGHTS, "F32")
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+    assert not path.exists()

@@ -82,8 +82,8 @@ def test_a_small_vocabulary_is_the_one_that_transformers_reads(kind, tmp_path):
 
 
 SIZES = {
-    "smollm": 49152, "gpt2": 50257, "phi-2": 50295, "olmo2": 100268, "gpt-4o": 200006, "llama3": 128012,
-    "qwen2": 151660, "tekken": 131072, "mistral-v1": 32000, "mistral-v3": 32768, "bert": 30522,
+    "smollm": 49152, "gpt2": 50257, "phi-2": 50295, "olmo2": 100268, "stablelm2": 100281, "gpt-4o": 200006,
+    "llama3": 128012, "qwen2": 151660, "tekken": 131072, "mistral-v1": 32000, "mistral-v3": 32768, "bert": 30522,
 }  # fmt: skip
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import transformers
 
 from doubles import logits
 from doubles.checkpoints import write_checkpoint
@@ -26,8 +28,6 @@ from llmasos.engine.model import Model
 from llmasos.locate import locate
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600), pytest.mark.filterwarnings("default")]
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
 
 TINY = (
     "gpt2", "gpt2-saved", "llama2", "llama2-json", "llama3", "smollm2", "mistral", "mistral-nemo", "qwen2",

@@ -24,6 +24,7 @@ from llmasos.engine.bindings import lib, log, shared
 from llmasos.formats.floats import as_bfloat16
 from llmasos.formats.gguf import TENSOR_TYPES, read_header
 from llmasos.progress import Progress
+from llmasos.quantization.choices import Choices
 from llmasos.quantization.encode import encode
 from llmasos.quantization.header import PlacedTensor, header_bytes
 from llmasos.quantization.mixes import Tensor, choose_types, layer_then_name, model_facts
@@ -152,7 +153,7 @@ def test_every_tensor_gets_llama_cpps_type(architecture, size, tied):
         expected = types_of_llama_cpp(facts, tensors, mixes)
     differing = {}
     for mix in mixes:
-        chosen = choose_types(mix, tensors, facts, has_importance=mix in NEEDY)
+        chosen = choose_types(Choices(mix), tensors, facts, has_importance=mix in NEEDY)
         if chosen != expected[mix] and mix not in CHANGED_BY_IMPORTANCE:
             differing[mix] = {
                 name: (chosen[name], kind) for name, kind in expected[mix].items() if chosen[name] != kind
@@ -227,7 +228,10 @@ def test_dry_runs_choose_the_same_with_and_without_an_importance_matrix(tmp_path
                 continue
             expected = types_of_dry_run(tmp_path / "empty.gguf", mix, tensors, has_importance=has_importance)
             assert set(expected.values()) != {"BF16", "F32"}
-            assert choose_types(mix, tensors, facts, has_importance=has_importance) == expected, (mix, has_importance)
+            assert choose_types(Choices(mix), tensors, facts, has_importance=has_importance) == expected, (
+                mix,
+                has_importance,
+            )
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +257,7 @@ def write_in_one_pass(path: Path, mix: str, weights: dict[str, np.ndarray], meta
     # llama-quantize puts these two last
     metadata = {**metadata, "general.quantization_version": 2, "general.file_type": MIXES[mix]}
     tensors = [Tensor(name, array.shape, "F32" if array.ndim < 2 else "BF16") for name, array in weights.items()]
-    types = choose_types(mix, tensors, model_facts(metadata))
+    types = choose_types(Choices(mix), tensors, model_facts(metadata))
     jobs = [
         TensorJob(name, array.shape, types[name], lambda array=array: [array])  # type: ignore[misc]
         for name, array in weights.items()

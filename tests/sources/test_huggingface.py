@@ -112,10 +112,11 @@ def test_a_revision_is_a_branch_or_a_commit(hub: StandInHub):
 
 def test_a_checkpoint_is_what_a_conversion_needs_and_no_weights_twice(hub: StandInHub):
     others = ["pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "consolidated.safetensors", "training_args.bin",
-              "onnx/model.onnx", "original/model.safetensors", "README.md", "64.tflite", ".gitattributes"]  # fmt: skip
-    wanted = ["added_tokens.json", "chat_template.jinja", "config.json", "generation_config.json", "merges.txt",
-              "model.safetensors", "qwen.tiktoken", "special_tokens_map.json", "spiece.model", "tokenizer.json",
-              "tokenizer_config.json", "vocab.json"]  # fmt: skip
+              "onnx/model.onnx", "original/model.safetensors", "original/tokenizer.model", "tokenizer/tokenizer.json",
+              "README.md", "64.tflite", ".gitattributes"]  # fmt: skip
+    wanted = ["added_tokens.json", "additional_chat_templates/tools.jinja", "chat_template.jinja", "config.json",
+              "generation_config.json", "merges.txt", "model.safetensors", "qwen.tiktoken", "special_tokens_map.json",
+              "spiece.model", "tokenizer.json", "tokenizer_config.json", "vocab.json"]  # fmt: skip
     hub.add_huggingface("org/tiny", dict.fromkeys([*others, *wanted], WEIGHTS))
     listing = list_files("org/tiny")
     assert names(listing) == wanted
@@ -140,9 +141,16 @@ def test_a_repository_of_pytorch_weights_only_gives_those(hub: StandInHub):
     assert names(list_files("org/old")) == ["config.json", *weights]
 
 
+def test_a_part_that_is_left_of_another_split_is_not_taken(hub: StandInHub):
+    parts = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    files = ["config.json", *parts, "model-00002-of-00003.safetensors", "model.safetensors.index.json"]
+    hub.add_huggingface("org/tiny", dict.fromkeys(files, WEIGHTS))
+    assert names(list_files("org/tiny")) == ["config.json", *parts, "model.safetensors.index.json"]
+
+
 def test_a_checkpoint_with_a_part_missing_is_refused(hub: StandInHub):
     hub.add_huggingface("org/tiny", {"config.json": b"{}", "model-00002-of-00002.safetensors": WEIGHTS})
-    with pytest.raises(BadInputError, match=r"not complete: parts \[2\] of 2"):
+    with pytest.raises(BadInputError, match="not complete: it lacks model-00001-of-00002.safetensors"):
         list_files("org/tiny")
 
 
@@ -172,7 +180,7 @@ def test_an_adapter_is_refused_with_what_to_take_instead(hub: StandInHub):
     hub.add_huggingface("org/lora", {"adapter_config.json": b"{}", "adapter_model.safetensors": WEIGHTS})
     with pytest.raises(BadInputError) as caught:
         list_files("org/lora")
-    assert caught.value.hint == "name the model that it was made from"
+    assert "llmasos convert --lora" in str(caught.value.hint)
 
 
 # Who may read

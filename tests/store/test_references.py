@@ -162,9 +162,14 @@ def test_any_text_is_a_reference_or_refused_and_a_reference_suggests_a_name(sche
         ("https://host/x-00001-of-00003.gguf", "x"),
         ("./Größe (1).gguf", "gr-e-1-"),
         ("./checkpoint-dir/", "checkpoint-dir"),
-        ("..", "model"),
         ("./中文.gguf", "model"),
     ],
 )
 def test_the_name_is_made_of_the_reference(text: str, name: str):
     assert str(suggested_name(parse_reference(text))) == name
+
+
+def test_a_folder_that_is_named_by_where_it_is_has_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "Tuned" / "inside").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "Tuned" / "inside")
+    assert [str(suggested_name(parse_reference(text))) for text in (".", "..", "./")] == ["inside", "tuned", "inside"]

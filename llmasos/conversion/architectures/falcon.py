@@ -9,8 +9,6 @@ from llmasos.conversion.config import Config
 from llmasos.conversion.limits import GELU, rope_problems, uneven_heads, unlike, unusual_base
 from llmasos.conversion.rules import Regrouped, Rule, Sizes, layer_rules, rule, with_bias
 
-CONTEXT_LENGTH = 2048  # the family's; its configurations don't say
-
 RULES = (
     rule("transformer.word_embeddings.weight", "token_embd.weight", "vocab hidden"),
     *with_bias(rule("transformer.ln_f.weight", "output_norm.weight", "hidden"), optional=False),
@@ -68,7 +66,7 @@ def _kv_heads(config: Config, heads: int) -> int:
 
 def metadata(config: Config, sizes: Sizes) -> Metadata:
     return {
-        "context_length": CONTEXT_LENGTH,
+        "context_length": config.integer("max_position_embeddings"),
         "tensor_data_layout": "jploski",  # by whom the order of queries, keys and values is
         "embedding_length": sizes["hidden"],
         "feed_forward_length": sizes["feed_forward"],
@@ -100,6 +98,6 @@ ARCHITECTURE = Architecture(
     rules_for=rules_for,
     metadata=metadata,
     sizes=sizes,
-    defaults={"layer_norm_epsilon": 1e-5, "multi_query": True},
+    defaults={"layer_norm_epsilon": 1e-5, "multi_query": True, "max_position_embeddings": 2048},
     problems=problems,
 )

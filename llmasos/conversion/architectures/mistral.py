@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from llmasos.conversion.architecture import Architecture
 from llmasos.conversion.architectures import llama
+from llmasos.conversion.limits import window_notes
 
-DEFAULTS = {**llama.DEFAULTS, "max_position_embeddings": 131072, "num_key_value_heads": 8}
+DEFAULTS = {**llama.DEFAULTS, "max_position_embeddings": 131072, "num_key_value_heads": 8, "sliding_window": 4096}
 
 ARCHITECTURE = Architecture(
     name="llama",
@@ -16,6 +17,7 @@ ARCHITECTURE = Architecture(
     prefixes=llama.PREFIXES,
     extra_tensors=llama.rope_factors,
     problems=llama.problems,
+    notes=window_notes,
     adjust_vocabulary=llama.adjust_vocabulary,
     config_of=llama.config_of,  # the same tensors, and llama.cpp keeps no window
 )

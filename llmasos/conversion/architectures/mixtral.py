@@ -5,6 +5,7 @@ from __future__ import annotations
 from llmasos.conversion.architecture import Architecture, common_sizes
 from llmasos.conversion.architectures import llama, mistral
 from llmasos.conversion.config import Config
+from llmasos.conversion.limits import window_notes
 from llmasos.conversion.rules import Rule, layer_rules, rule, separate_experts, stacked_experts
 
 RULES: tuple[Rule, ...] = (
@@ -37,6 +38,7 @@ ARCHITECTURE = Architecture(
     sizes=sizes,
     defaults={
         **mistral.DEFAULTS,
+        "sliding_window": None,
         "rms_norm_eps": 1e-5,
         "rope_theta": 1000000.0,
         "num_local_experts": 8,
@@ -45,5 +47,6 @@ ARCHITECTURE = Architecture(
     prefixes=llama.PREFIXES,
     extra_tensors=llama.rope_factors,
     problems=llama.problems,
+    notes=window_notes,
     adjust_vocabulary=llama.adjust_vocabulary,
 )

@@ -1,8 +1,4 @@
-"""Phi-3, Phi-3.5 and Phi-4, mini too: fused matrices stay fused.
-
-llama.cpp attends to the whole context where the checkpoint has a sliding window: longer texts are read otherwise than
-by the original.
-"""
+"""Phi-3, Phi-3.5 and Phi-4, mini too: fused matrices stay fused."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ import numpy as np
 from llmasos.conversion.architecture import Architecture, Metadata, common_sizes
 from llmasos.conversion.config import Config
 from llmasos.conversion.hyperparameters import rotated_dimensions
-from llmasos.conversion.limits import SILU, rope_problems, rotary_problems, uneven_heads, unlike
+from llmasos.conversion.limits import SILU, rope_problems, rotary_problems, uneven_heads, unlike, window_notes
 from llmasos.conversion.rules import Sizes, layer_rules, rule
 from llmasos.formats.floats import Array
 
@@ -142,5 +138,6 @@ ARCHITECTURE = Architecture(
     },
     extra_tensors=rope_factors,
     problems=problems,
+    notes=window_notes,
     model_name=model_name,
 )

@@ -38,6 +38,7 @@ DEFAULTS = {
     "max_position_embeddings": 32768,
     "rms_norm_eps": 1e-6,
     "rope_theta": 10000.0,
+    "max_window_layers": 28,
 }
 
 
@@ -46,11 +47,23 @@ def metadata(config: Config, sizes: Sizes) -> Metadata:
 
 
 def problems(config: Config) -> list[str]:
-    return [
-        *unlike(config, "hidden_act", *SILU),
-        *unlike(config, "use_sliding_window", False),
-        *rope_problems(config, "linear", "yarn", "dynamic"),
-    ]
+    return [*shared_problems(config), *_window_problems(config)]
+
+
+def shared_problems(config: Config) -> list[str]:
+    """Those of the whole family; what layers have a window differs within it."""
+    return [*unlike(config, "hidden_act", *SILU), *rope_problems(config, "linear", "yarn", "dynamic")]
+
+
+def _window_problems(config: Config) -> list[str]:
+    """A problem if layers have a sliding window: the first `max_window_layers` have none, even if windows are used."""
+    found, kinds = unlike(config, "use_sliding_window", False), config.get("layer_types")
+    if not found:
+        return []
+    if isinstance(kinds, list):
+        return found if "sliding_attention" in kinds else []
+    windowless = config.integer("max_window_layers") if config.get("max_window_layers") else 0
+    return found if windowless < config.integer("num_hidden_layers") else []
 
 
 def config_of(described: Described) -> dict[str, Any]:

@@ -47,7 +47,11 @@ def metadata(config: Config, sizes: Sizes) -> Metadata:
 
 
 def problems(config: Config) -> list[str]:
-    return [*qwen2.problems(config), *unlike(config, "norm_topk_prob", False)]
+    return [
+        *qwen2.shared_problems(config),
+        *unlike(config, "use_sliding_window", False),
+        *unlike(config, "norm_topk_prob", False),
+    ]
 
 
 ARCHITECTURE = Architecture(

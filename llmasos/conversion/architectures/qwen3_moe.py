@@ -15,7 +15,11 @@ RULES: tuple[Rule, ...] = (
 
 
 def problems(config: Config) -> list[str]:
-    return [*qwen2.problems(config), *unlike(config, "norm_topk_prob", True)]
+    return [
+        *qwen2.shared_problems(config),
+        *unlike(config, "use_sliding_window", False),
+        *unlike(config, "norm_topk_prob", True),
+    ]
 
 
 ARCHITECTURE = Architecture(

@@ -1,15 +1,11 @@
-"""StarCoder 2.
-
-llama.cpp attends to the whole context where the checkpoint has a sliding window: longer texts are read otherwise than
-by the original.
-"""
+"""StarCoder 2."""
 
 from __future__ import annotations
 
 from llmasos.conversion.architecture import Architecture
 from llmasos.conversion.config import Config
 from llmasos.conversion.hyperparameters import common_metadata
-from llmasos.conversion.limits import GELU, rope_problems, uneven_heads, unlike
+from llmasos.conversion.limits import GELU, rope_problems, uneven_heads, unlike, window_notes
 from llmasos.conversion.rules import layer_rules, rule, with_bias
 
 RULES = (
@@ -56,4 +52,5 @@ ARCHITECTURE = Architecture(
         "rope_theta": 10000.0,
     },
     problems=problems,
+    notes=window_notes,
 )

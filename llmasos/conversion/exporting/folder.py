@@ -10,16 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmasos.errors import BadInputError, BusyError
-from llmasos.files import sync_file, sync_folder
+from llmasos.files import sync_file, sync_folder, write_whole
 
-UNFINISHED = ".unfinished"
+UNFINISHED = ".unfinished"  # in the folder itself, which may be a link, or one that is in use
+FILES, MOVING = "files", "moving"  # in there: what is written, and the names of what then moves
 
 
 def require_empty(folder: Path) -> None:
     """Refuses a place that holds something already, or that can't be written, before any work is done."""
     if folder.exists() and not folder.is_dir():
         raise BadInputError(f"{folder} is a file, and an export is a folder", hint="choose another folder")
-    if folder.is_dir() and any(each.name != UNFINISHED for each in folder.iterdir()):
+    if folder.is_dir() and not set(folder.iterdir()) <= set(_ours(folder)):
         raise BadInputError(f"{folder} is not empty", hint="choose a folder that is new or empty")
     place = folder if folder.is_dir() else folder.resolve().parent
     if not place.is_dir():
@@ -51,21 +52,37 @@ def filled_whole(folder: Path, last: str) -> Iterator[Path]:
 
 
 def _filled(folder: Path, last: str) -> Iterator[Path]:
-    unfinished, moved = folder / UNFINISHED, list[Path]()
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
+    unfinished = folder / UNFINISHED
+    _clear(folder)
+    (unfinished / FILES).mkdir(parents=True)
     try:
-        yield unfinished
-        for path in sorted(unfinished.iterdir(), key=lambda path: (path.name == last, path.name)):
+        yield unfinished / FILES
+        paths = sorted((unfinished / FILES).iterdir(), key=lambda path: (path.name == last, path.name))
+        for path in paths:
             for file in filter(Path.is_file, (path, *path.rglob("*"))):
                 sync_file(file)
-            moved.append(path.rename(folder / path.name))
+        write_whole(unfinished / MOVING, "\n".join(path.name for path in paths))
+        for path in paths:
+            path.rename(folder / path.name)
     except BaseException:
-        for path in moved:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        _clear(folder)
         raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _ours(folder: Path) -> list[Path]:
+    """What a run that did not come to its end has in the folder; the place where it worked is the last."""
+    try:
+        moving = (folder / UNFINISHED / MOVING).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        moving = []
+    found = [path for path in folder.iterdir() if path.name in (UNFINISHED, *moving)]
+    return sorted(found, key=lambda path: path.name == UNFINISHED)
+
+
+def _clear(folder: Path) -> None:
+    for path in _ours(folder):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

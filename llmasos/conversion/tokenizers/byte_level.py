@@ -22,6 +22,7 @@ from llmasos.conversion.tokenizers.tokenizer_files import (
     JsonObject,
     TokenizerFiles,
     check_encodable,
+    ids_of_words,
     list_in,
     vocabulary_size,
     words_by_text,
@@ -70,11 +71,17 @@ def read_byte_level(files: TokenizerFiles, config: Config) -> Vocabulary:
     _check_merges(merges, words, path)
     added = _with_named(files, words, config)
     texts = {**{number: text for text, number in words.items()}, **{token.id: token.text for token in added}}
-    tokens, types = _rows(texts, added, _decodes_bytes(description), vocabulary_size(files, config, texts))
+    size = vocabulary_size(files, config, ids_of_words(words, added), added)
+    tokens, types = _rows(texts, added, _decodes_bytes(description), size)
     check_distinct(tokens)
     check_encodable(tokens, files.folder)  # merges are made of tokens
     vocabulary = Vocabulary(
-        MODEL, "", tokens, types, merges=[_written(merge) for merge in merges], more=special_metadata(files)
+        MODEL,
+        "",
+        tokens,
+        types,
+        merges=[_written(merge) for merge in merges],
+        more=special_metadata(files, vocabulary_size=size),
     )
     return _named(vocabulary, description, files, config)
 
@@ -152,6 +159,8 @@ def _rows(
     tokens = [texts.get(number) or padding(number) for number in range(size)]
     types = [TokenType.NORMAL if number in texts else TokenType.UNUSED for number in range(size)]
     for token in added:
+        if token.id >= size:
+            continue
         text = token.text if token.normalized or not decodes_bytes else as_decoded(token.text)
         if token.special or looks_like_a_mark(text):
             tokens[token.id], types[token.id] = text, TokenType.CONTROL

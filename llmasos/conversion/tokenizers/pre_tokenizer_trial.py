@@ -29,13 +29,13 @@ PRE_KEY = "tokenizer.ggml.pre"
 LONGEST_TOKEN = 9  # bytes
 
 # A name for each rule that llama.cpp has, likelier ones first.
-TAKING_MERGES = (
+TRIED_TAKING_MERGES = (
     "gpt-2", "qwen2", "dbrx", "smollm", "qwen35", "gpt-4o", "deepseek-v3", "deepseek-coder", "deepseek-llm", "falcon",
     "bloom", "viking", "bailingmoe", "seed-coder", "exaone-moe", "superbpe", "jais-2", "tiny_aya", "ufakzeka",
     "spark2_5", "afmoe", "laguna", "chameleon", "default",
 )  # fmt: skip
 # Those under which a word of the vocabulary is one token, whether or not merges lead to it.
-IGNORING_MERGES = ("glm4", "tekken", "minicpm5", "youtu", "granite-embed-multi-97m")
+TRIED_IGNORING_MERGES = ("glm4", "tekken", "minicpm5", "youtu", "granite-embed-multi-97m")
 
 TEXTS = (
     "I didn't, we've; it's. I'm he'd they're 'tis can'tell x'mad",
@@ -69,8 +69,9 @@ def find_by_behaviour(description: JsonObject, path: Path, *, ignores_merges: bo
     """
     tokens, merges = _vocabulary()
     expected = _expected_ids(description, tokens, merges, path)
-    names = (*IGNORING_MERGES, *TAKING_MERGES) if ignores_merges else (*TAKING_MERGES, *IGNORING_MERGES)
-    return next((name for name, ids in cuts(names, tokens, merges) if ids == expected), None)
+    tried = (TRIED_TAKING_MERGES, TRIED_IGNORING_MERGES)
+    first, second = reversed(tried) if ignores_merges else tried
+    return next((name for name, ids in cuts((*first, *second), tokens, merges) if ids == expected), None)
 
 
 def cuts(

@@ -36,8 +36,7 @@ def _read(files: TokenizerFiles, config: Config) -> Vocabulary:
     if files.algorithm == "WordPiece" or (not files.algorithm and files.has(WORDS_FILE)):
         return _with_specials(read_wordpiece(files, config), files)
     if has_sentencepiece_file(files) or files.algorithm in ("BPE", "Unigram"):
-        vocabulary = read_sentencepiece(files, config)
-        return _with_specials(vocabulary, files, vocabulary_size=len(vocabulary.tokens))
+        return _with_specials(read_sentencepiece(files, config), files)
     if files.algorithm:
         raise BadInputError(f"{files.folder} has a tokenizer of the kind {files.algorithm}, which llama.cpp has not")
     if has_word_files(files):
@@ -48,6 +47,6 @@ def _read(files: TokenizerFiles, config: Config) -> Vocabulary:
     )
 
 
-def _with_specials(vocabulary: Vocabulary, files: TokenizerFiles, *, vocabulary_size: int | None = None) -> Vocabulary:
-    special = special_metadata(files, vocabulary_size=vocabulary_size)
+def _with_specials(vocabulary: Vocabulary, files: TokenizerFiles) -> Vocabulary:
+    special = special_metadata(files, vocabulary_size=len(vocabulary.tokens))
     return replace(vocabulary, more={**vocabulary.more, **special})

@@ -16,15 +16,18 @@ from typing import Any
 
 from llmasos.conversion.config import Config
 from llmasos.conversion.tokenizers.sentencepiece_file import SentencePieceModel, read_sentencepiece_file
-from llmasos.conversion.tokenizers.table import ADDED_SCORE, SPACE, Table, table_size, unescaped
+from llmasos.conversion.tokenizers.table import ADDED_SCORE, SPACE, Table, unescaped
 from llmasos.conversion.tokenizers.tokenizer_files import (
     ADDED_TOKENS,
     TOKENIZER,
+    AddedToken,
     JsonObject,
     TokenizerFiles,
+    ids_of_words,
     list_in,
     object_in,
     token_id,
+    vocabulary_size,
     words_by_text,
 )
 from llmasos.conversion.tokenizers.vocabulary import TokenType, Vocabulary
@@ -37,6 +40,8 @@ FAIRSEQ_FIRST = ("<s>", "<pad>", "</s>", "<unk>")
 ADD_SPACE = "tokenizer.ggml.add_space_prefix"
 REMOVE_SPACES = "tokenizer.ggml.remove_extra_whitespaces"
 CHARSMAP = "tokenizer.ggml.precompiled_charsmap"
+
+OF_TEXT = (TokenType.NORMAL, TokenType.BYTE)  # the other pieces are marks, or places for them
 
 BYTES = frozenset(f"<0x{byte:02X}>" for byte in range(256))  # the only way in which llama.cpp looks for them
 
@@ -69,7 +74,7 @@ def _followable(model: SentencePieceModel, path: Path) -> SentencePieceModel:
 
 
 def _bpe_from_pieces(files: TokenizerFiles, config: Config, model: SentencePieceModel) -> Vocabulary:
-    table = Table(table_size(config, len(model.pieces)), _texts(model), model.scores, model.types)
+    table = _table_of_pieces(files, config, model)
     for text, number in files.added_tokens_map.items():
         table.put(token_id(number, files.folder / ADDED_TOKENS), text, ADDED_SCORE, TokenType.USER_DEFINED)
     for token in replace(files, tokenizer={}, added_tokens_map={}).added_tokens():
@@ -85,7 +90,7 @@ def _bpe_from_merges(files: TokenizerFiles, config: Config) -> Vocabulary:
     words = words_by_text(files.model.get("vocab"), path)
     added = files.added_tokens()
     scores = _scores(words, _joins(files, words), without={token.text for token in added})
-    table = Table(table_size(config, 1 + max([*words.values(), *(token.id for token in added)])))
+    table = Table(vocabulary_size(files, config, ids_of_words(words, added), added))
     for text, number in words.items():
         table.put(number, text, scores.get(text, 0.0), TokenType.BYTE if text in BYTES else TokenType.NORMAL)
     for token in added:
@@ -104,6 +109,14 @@ def _bpe(table: Table, files: TokenizerFiles, *, adds_space: bool) -> Vocabulary
     if isinstance(stated, bool):
         return table.vocabulary("llama", {ADD_SPACE: stated})
     return table.vocabulary("llama", {} if adds_space else {ADD_SPACE: False})  # true is taken for granted
+
+
+def _table_of_pieces(files: TokenizerFiles, config: Config, model: SentencePieceModel) -> Table:
+    """Rows for the pieces, and for the added tokens if config.json doesn't say how many there are."""
+    words = [number for number, kind in enumerate(model.types) if kind in OF_TEXT]
+    last = AddedToken(len(model.pieces) - 1, model.pieces[-1])  # marks may stand behind the words
+    size = vocabulary_size(files, config, words, [*files.added_tokens(), last])
+    return Table(size, _texts(model), model.scores, model.types)
 
 
 def _texts(model: SentencePieceModel) -> list[str]:
@@ -197,7 +210,7 @@ def _unigram(files: TokenizerFiles, config: Config, path: Path | None, model: Se
 
 
 def _unigram_from_pieces(files: TokenizerFiles, config: Config, model: SentencePieceModel) -> Table:
-    table = Table(table_size(config, len(model.pieces)), _texts(model), model.scores, model.types)
+    table = _table_of_pieces(files, config, model)
     for token in files.added_tokens():
         if table.is_free(token.id):
             table.add(token)
@@ -218,15 +231,18 @@ def _fairseq(model: SentencePieceModel) -> SentencePieceModel:
 def _unigram_from_json(files: TokenizerFiles, config: Config) -> Table:
     path = files.folder / TOKENIZER
     pieces, added = list_in(files.model, "vocab", path), files.added_tokens()
-    size = table_size(config, max(len(pieces), *(token.id + 1 for token in added), 1))
+    scored = [_scored(piece, path) for piece in pieces]
+    words = {text: number for number, (text, _) in enumerate(scored)}
+    size = vocabulary_size(files, config, ids_of_words(words, added), added)
     table = Table(size)
     unknown, bytes_too = files.model.get("unk_id"), files.model.get("byte_fallback") is True
-    for number, piece in enumerate(pieces):
-        text, score = _scored(piece, path)
+    for number, (text, score) in enumerate(scored):
         is_byte = bytes_too and text in BYTES
         table.put(number, text, score, TokenType.BYTE if is_byte else TokenType.NORMAL)
     for token in added:
-        score = table.scores[token.id] if token.id < min(len(pieces), size) else ADDED_SCORE
+        if token.id >= size:
+            continue
+        score = table.scores[token.id] if token.id < len(pieces) else ADDED_SCORE
         table.add(token)
         table.put(token.id, table.tokens[token.id], score, table.types[token.id])
     if type(unknown) is int and 0 <= unknown < min(len(pieces), size):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmasos.conversion.config import Config
-from llmasos.conversion.tokenizers.tokenizer_files import LARGEST_VOCABULARY, AddedToken
+from llmasos.conversion.tokenizers.tokenizer_files import AddedToken
 from llmasos.conversion.tokenizers.vocabulary import TokenType, Vocabulary
 from llmasos.errors import BadInputError
 
@@ -66,14 +65,6 @@ def unescaped(text: str) -> str:
 
 def looks_like_a_mark(text: str) -> bool:
     return text in MARKS or any(text.startswith(first) and text.endswith(last) for first, last in MARK_ENDS)
-
-
-def table_size(config: Config, needed: int) -> int:
-    """How many rows the model's matrices have: config.json's `vocab_size`, or as many as there are tokens."""
-    size = config.integer("vocab_size") if config.get("vocab_size") is not None else needed
-    if size > LARGEST_VOCABULARY:
-        raise BadInputError(f"config.json has `vocab_size` = {size}, and no vocabulary is so large")
-    return size
 
 
 def check_distinct(tokens: Sequence[str]) -> None:

@@ -174,14 +174,15 @@ def words_by_text(vocabulary: Any, path: Path) -> dict[str, int]:
     return vocabulary
 
 
-def vocabulary_size(files: TokenizerFiles, config: Config, ids: Iterable[int]) -> int:
+def vocabulary_size(files: TokenizerFiles, config: Config, words: Iterable[int], added: Iterable[AddedToken]) -> int:
     """How many tokens the model's matrices have rows for: what config.json says, or as many as the ids need.
 
-    Raises BadInputError if an id is beyond that, or if no vocabulary is so large.
+    Added tokens may lie beyond the rows (fine-tunes add a `[PAD]` that the model never sees) and are to be left out.
+    Raises BadInputError if one of `words`, the ids of what texts are made of, does, or if no vocabulary is so large.
     """
-    needed = max(ids, default=-1) + 1
+    needed = max(words, default=-1) + 1
     if config.get("vocab_size") is None:
-        return needed
+        return max([needed, *(token.id + 1 for token in added)])
     stated = config.integer("vocab_size")
     if stated > LARGEST_VOCABULARY:
         raise BadInputError(f"config.json has `vocab_size` = {stated}, and no vocabulary is so large")
@@ -191,6 +192,12 @@ def vocabulary_size(files: TokenizerFiles, config: Config, ids: Iterable[int]) -
             hint="the tokenizer's files should be those that the model was trained with",
         )
     return stated
+
+
+def ids_of_words(words: Mapping[str, int], added: Iterable[AddedToken]) -> list[int]:
+    """The ids of a vocabulary's words, without those that are listed as added tokens too."""
+    listed = {token.text for token in added}
+    return [number for text, number in words.items() if text not in listed]
 
 
 def text_of(value: Any) -> str:

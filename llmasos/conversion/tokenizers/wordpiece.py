@@ -14,6 +14,7 @@ from llmasos.conversion.tokenizers.tokenizer_files import (
     TOKENIZER,
     AddedToken,
     TokenizerFiles,
+    ids_of_words,
     vocabulary_size,
     words_by_text,
 )
@@ -42,12 +43,11 @@ def read_wordpiece(files: TokenizerFiles, config: Config) -> Vocabulary:
         more = _what_no_file_says(files, words)
         added = tuple(AddedToken(words[mark], mark, special=True) for mark in MARKS.values() if mark in words)
     more[TOKEN_TYPE_COUNT] = config.integer("type_vocab_size") if config.get("type_vocab_size") else 1
+    size = vocabulary_size(files, config, ids_of_words(words, added), added)
     texts = {number: text for text, number in words.items()} | {token.id: token.text for token in added}
+    texts = {number: text for number, text in texts.items() if number < size}
     kinds = {token.id: _kind(token) for token in added}
-    rows = [
-        _row(texts.get(number), kinds.get(number, TokenType.NORMAL), number)
-        for number in range(vocabulary_size(files, config, texts))
-    ]
+    rows = [_row(texts.get(number), kinds.get(number, TokenType.NORMAL), number) for number in range(size)]
     tokens, types = [text for text, _ in rows], [kind for _, kind in rows]
     check_distinct(tokens)
     return Vocabulary("bert", PRE_NAMES.get(len(texts), "default"), tokens, types, more=more)

@@ -61,6 +61,13 @@ def test_a_base_that_llama_cpp_would_not_guess_is_told():
     assert "rope.freq_base" not in usual
 
 
+def test_a_context_that_is_stated_counts():
+    """Falcon 11B once more; llama.cpp's own converter writes the 2048 of those before it, which say nothing."""
+    told = planned({**FORTY.config, "max_position_embeddings": 8192}, tensors(FORTY)).metadata
+    assert told["context_length"] == 8192
+    assert planned(FORTY.config, tensors(FORTY)).metadata["context_length"] == 2048
+
+
 def test_groups_of_queries_come_apart_and_together_again():
     sizes = {"kv_heads": 2, "head_dim": 1, "keys": 2}
     groups = np.array(["q0", "q1", "k0", "v0", "q2", "q3", "k1", "v1"])

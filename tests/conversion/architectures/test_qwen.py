@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from doubles.checkpoints import CHECKPOINTS, tensors
 from doubles.planned import planned
-from llmasos.conversion.architectures import qwen2, qwen3
+from llmasos.conversion.architecture import find_architecture
+from llmasos.conversion.architectures import qwen3
 from llmasos.conversion.config import Config
 
 
@@ -54,5 +56,26 @@ def test_yarn_without_a_length_takes_the_models_own():
     assert made.metadata["rope.scaling.original_context_length"] == 32768
 
 
-def test_windows_that_llama_cpp_would_not_keep_are_a_problem():
-    assert len(qwen2.problems(Config({**CHECKPOINTS["qwen2"].config, "use_sliding_window": True}))) == 1
+def window_problems(checkpoint: str, **changes: Any) -> list[str]:
+    config = Config({**CHECKPOINTS[checkpoint].config, "use_sliding_window": True, **changes})
+    architecture = find_architecture(config)
+    return architecture.problems(config.with_defaults(architecture.defaults))
+
+
+@pytest.mark.parametrize("checkpoint", ["qwen2", "qwen3"])
+def test_windows_that_llama_cpp_would_not_keep_are_a_problem(checkpoint):
+    assert len(window_problems(checkpoint, max_window_layers=1)) == 1
+    assert len(window_problems(checkpoint, max_window_layers=0)) == 1
+    assert len(window_problems(checkpoint, layer_types=["full_attention", "sliding_attention"])) == 1
+
+
+@pytest.mark.parametrize("checkpoint", ["qwen2", "qwen3"])
+def test_windows_that_no_layer_has_are_none(checkpoint):
+    layers = CHECKPOINTS[checkpoint].config["num_hidden_layers"]
+    assert window_problems(checkpoint, max_window_layers=layers) == []
+    assert window_problems(checkpoint, max_window_layers=1, layer_types=["full_attention"] * layers) == []
+
+
+@pytest.mark.parametrize("checkpoint", ["qwen2-moe", "qwen3-moe"])
+def test_of_models_with_experts_other_layers_have_the_windows(checkpoint):
+    assert len(window_problems(checkpoint, max_window_layers=2)) == 1

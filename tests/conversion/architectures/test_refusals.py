@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from doubles.checkpoints import CHECKPOINTS
+from doubles.checkpoints import CHECKPOINTS, write_checkpoint
 from llmasos.conversion.architecture import find_architecture
 from llmasos.conversion.config import Config
+from llmasos.conversion.convert import convert
 from llmasos.errors import BadInputError
+from llmasos.progress import Progress
 
 DYNAMIC = {"rope_type": "dynamic", "factor": 2.0}
 
@@ -69,6 +72,17 @@ def test_linear_stretching_and_yarn_are_none(checkpoint, kind):
     assert problems(checkpoint, rope_scaling=scaling) == []
 
 
+@pytest.mark.parametrize("checkpoint", ["llama3", "qwen2", "qwen3-moe", "starcoder2", "olmo2"])
+def test_attention_that_yarn_makes_stronger_in_another_way_is_a_problem(checkpoint):
+    """llama.cpp overwrites the factor that a GGUF states; OLMo 3 states the usual one."""
+    yarn = {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 1024}
+    assert problems(checkpoint, rope_scaling={**yarn, "attention_factor": 1.2079441541679836}) == []
+    [problem] = problems(checkpoint, rope_scaling={**yarn, "attention_factor": 1.0})
+    assert "`attention_factor` = 1.0, and llama.cpp makes that 1.20794" in problem
+    [problem] = problems(checkpoint, rope_scaling={**yarn, "mscale": 1.0, "mscale_all_dim": 1.0})
+    assert "`mscale`" in problem
+
+
 @pytest.mark.parametrize(("checkpoint", "dimensions"), [("phi2", 20), ("stablelm", 16), ("phi3", 16)])
 def test_an_odd_number_of_rotating_dimensions_is_a_problem(checkpoint, dimensions):
     [problem] = problems(checkpoint, partial_rotary_factor=3 / dimensions)
@@ -83,3 +97,45 @@ def test_heads_as_wide_as_nothing_llama_cpp_expects_are_a_problem(checkpoint):
 def test_a_share_that_is_no_number_is_a_problem():
     with pytest.raises(BadInputError, match="partial_rotary_factor"):
         problems("phi2", partial_rotary_factor="half")
+
+
+def notes(checkpoint: str, **changes: Any) -> list[str]:
+    config = Config({**CHECKPOINTS[checkpoint].config, **changes})
+    architecture = find_architecture(config)
+    return architecture.notes(config.with_defaults(architecture.defaults))
+
+
+@pytest.mark.parametrize("checkpoint", ["mistral", "mixtral", "starcoder2", "phi3"])
+def test_a_window_that_llama_cpp_does_not_apply_is_told(checkpoint):
+    [note] = notes(checkpoint, sliding_window=64, max_position_embeddings=128)
+    assert note.startswith("the sliding window of 64 tokens is not applied by the engine")
+
+
+@pytest.mark.parametrize("checkpoint", ["mistral", "mixtral", "starcoder2", "phi3"])
+@pytest.mark.parametrize("window", [None, 128, 200])
+def test_a_window_that_no_text_reaches_is_not_told(checkpoint, window):
+    assert notes(checkpoint, sliding_window=window, max_position_embeddings=128) == []
+
+
+@pytest.mark.parametrize("checkpoint", ["llama3", "gemma3", "gpt2"])
+def test_there_is_nothing_to_tell_of_the_others(checkpoint):
+    assert notes(checkpoint) == []
+
+
+class Notes(Progress):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_notes_are_told_once_when_the_model_is_written(tmp_path):
+    folder = write_checkpoint(tmp_path / "mistral", "mistral")
+    path, told = folder / "config.json", Notes()
+    path.write_text(json.dumps({**json.loads(path.read_text()), "sliding_window": 64}))
+    convert(folder, tmp_path / "out.gguf", progress=told)
+    assert told.notes == [
+        "the sliding window of 64 tokens is not applied by the engine:"
+        " texts longer than that are read differently than by the original"
+    ]

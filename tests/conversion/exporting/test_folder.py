@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,47 @@ def test_what_a_kill_left_is_replaced(tmp_path):
     (tmp_path / "out" / ".unfinished" / "old").write_text("half")
     fill(tmp_path / "out")
     assert contents(tmp_path / "out") == {"config.json": "{}", "more/weights": "1 2 3"}
+
+
+def killed_among_the_renames(folder: Path) -> None:
+    """Exports in a process that dies before the last file has its place."""
+    script = f"""
+import os
+from pathlib import Path
+from llmasos.conversion.exporting.folder import filled_whole
+rename = Path.rename
+Path.rename = lambda self, target: os._exit(9) if self.name == "config.json" else rename(self, target)
+with filled_whole(Path({str(folder)!r}), last="config.json") as place:
+    (place / "config.json").write_text("{{}}")
+    (place / "old").write_text("1")
+    (place / "folder").mkdir()
+"""
+    assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == 9
+
+
+def test_what_a_kill_left_among_the_renames_is_replaced(tmp_path):
+    killed_among_the_renames(tmp_path / "out")
+    assert (tmp_path / "out" / "old").exists() and (tmp_path / "out" / "folder").exists()
+    fill(tmp_path / "out")
+    assert contents(tmp_path / "out") == {"config.json": "{}", "more/weights": "1 2 3"}
+    assert not (tmp_path / "out" / "folder").exists()
+
+
+def test_what_somebody_puts_beside_it_is_kept(tmp_path):
+    killed_among_the_renames(tmp_path / "out")
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(BadInputError, match="is not empty"):
+        fill(tmp_path / "out")
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["../mine", "/etc/hostname", "..", ""])
+def test_a_list_of_files_elsewhere_deletes_none_of_them(tmp_path, name):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "out" / ".unfinished").mkdir(parents=True)
+    (tmp_path / "out" / ".unfinished" / "moving").write_text(name)
+    fill(tmp_path / "out")
+    assert (tmp_path / "mine").read_text() == "mine"
 
 
 def test_two_do_not_fill_it_at_once(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -199,9 +200,21 @@ def test_a_broken_file_is_named(smollm: Path, edit: Any, message: str):
     assert "tokenizer.json" in error.value.message
 
 
-def test_a_token_beyond_the_models_rows_is_refused(smollm: Path):
+def test_a_word_beyond_the_models_rows_is_refused(smollm: Path):
     with pytest.raises(BadInputError, match="and config.json says that there are 100 tokens"):
         read(smollm, vocab_size=100)
+
+
+def test_an_added_token_beyond_the_models_rows_is_left_out(smollm: Path):
+    size = len(token_ids("smollm"))
+    known = read(smollm, vocab_size=size)
+    add_tokens(smollm, {"id": size, "content": "[PAD]", **ADDED, "special": True})
+    change(smollm, "tokenizer_config.json", lambda config: config.update(pad_token="[PAD]"))
+    vocabulary = read(smollm, vocab_size=size)
+    assert vocabulary.tokens == known.tokens
+    assert "tokenizer.ggml.padding_token_id" not in vocabulary.more
+    with contextlib.closing(engine_model(smollm, vocabulary)) as model:
+        assert model.vocabulary_size == size
 
 
 def test_a_text_that_stands_for_two_tokens_is_refused(smollm: Path):

@@ -137,6 +137,20 @@ def test_rows_beyond_the_pieces_are_padding_and_tokens_beyond_the_rows_are_left_
     assert len(wide.tokens) == 1005 and narrow.tokens[1000:] == ["[INST]"]
 
 
+@pytest.mark.parametrize("kind", ["llama2", "xlm-roberta"])
+def test_of_each_file_added_tokens_beyond_the_rows_are_left_out_and_words_refused(kind, tmp_path):
+    write_vocabulary(tmp_path, kind)
+    size = len(read(tmp_path).tokens)
+    listed = tokenizer_json(kind)["added_tokens"]
+    set_in(tmp_path / "tokenizer.json", added_tokens=[*listed, {"id": size, "content": "[PAD]", **ADDED}])
+    for arranged in (Path, without_pieces):
+        folder = arranged(tmp_path)
+        assert read(folder).tokens[size:] == ["[PAD]"]
+        assert "[PAD]" not in read(folder, vocab_size=size).tokens
+        with pytest.raises(BadInputError, match="and config.json says that there are 500 tokens"):
+            read(folder, vocab_size=500)
+
+
 def test_added_tokens_are_marks_or_text_that_is_looked_for_first(tmp_path):
     write_vocabulary(tmp_path, "gemma")
     vocabulary = read(tmp_path)

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from doubles.token_ids import bert_can_follow, texts, vocabulary_of
 from doubles.vocabularies import FOLDER, tokenizer_config, tokenizer_json, write_vocabulary
 from llmasos.conversion.config import Config
+from llmasos.conversion.tokenizers.reading import read_vocabulary
 from llmasos.conversion.tokenizers.special import special_metadata
 from llmasos.conversion.tokenizers.tokenizer_files import TokenizerFiles, read_tokenizer_files
 from llmasos.conversion.tokenizers.vocabulary import TokenType, Vocabulary
@@ -40,6 +41,22 @@ def test_what_begins_a_word_is_marked_and_what_does_not_is_not(tmp_path):
     assert vocabulary.tokens == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "▁a", "b", "▁c"]
     assert vocabulary.types == [TokenType.CONTROL] * 5 + [TokenType.NORMAL] * 3
     assert vocabulary.model == "bert" and not vocabulary.scores
+
+
+def test_an_added_token_beyond_the_models_rows_is_left_out_and_a_word_refused(tmp_path):
+    write_vocabulary(tmp_path, "bert")
+    size = len(read(tmp_path).tokens)
+    listed = tokenizer_json("bert")["added_tokens"]
+    extra = {"id": size, "content": "<extra>", "special": False, "normalized": False}
+    whole = {**tokenizer_json("bert"), "added_tokens": [*listed, extra]}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(whole), "utf-8")
+    assert read(tmp_path).tokens[size:] == ["<extra>"]
+    narrow = read_vocabulary(tmp_path, Config({"vocab_size": size}))
+    assert len(narrow.tokens) == size and "<extra>" not in narrow.tokens
+    with vocabulary_of(tmp_path, narrow.metadata(), "bert") as model:
+        assert model.vocabulary_size == size
+    with pytest.raises(BadInputError, match="and config.json says that there are 100 tokens"):
+        read(tmp_path, vocab_size=100)
 
 
 def test_bert_s_tokens_are_those_of_tokenizers(tmp_path):

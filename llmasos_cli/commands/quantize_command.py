@@ -1,0 +1,154 @@
+"""`llmasos quantize`: make a model smaller, in another type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmasos.errors import UsageError
+from llmasos.units import format_bytes
+from llmasos_cli import output
+from llmasos_cli.commands.convert_command import OutputOption, tell_files, tell_stored
+from llmasos_cli.commands.pull_command import AsOption, first_use
+from llmasos_cli.options import JsonOption, OfflineOption
+
+if TYPE_CHECKING:
+    from llmasos.quantization.prepared import Prepared
+
+LAYERS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
+MOST_LAYERS = 100_000
+TENSORS = "Single tensors"
+ModelArgument = Annotated[
+    str,
+    typer.Argument(help="A name, a reference such as org/name, a .gguf file, a checkpoint's folder.", metavar="MODEL"),
+]
+TypeOption = Annotated[
+    str, typer.Option("--type", "-t", help="What to make: Q4_K_M, Q5_K_S, Q8_0, IQ4_XS and so on.", metavar="TYPE")
+]
+AllowOption = Annotated[
+    bool,
+    typer.Option("--allow-requantize", help="Quantize what is quantized already, and lose more than one has to."),
+]
+TensorTypeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tensor-type",
+        help="A type for tensors in whose names the expression is found, the first that is.",
+        metavar="REGEX=TYPE",
+        rich_help_panel=TENSORS,
+    ),
+]
+OutputTypeOption = Annotated[
+    str | None,
+    typer.Option("--output-type", help="The type of the output.", metavar="TYPE", rich_help_panel=TENSORS),
+]
+EmbeddingTypeOption = Annotated[
+    str | None,
+    typer.Option("--embedding-type", help="That of the token embeddings.", metavar="TYPE", rich_help_panel=TENSORS),
+]
+PureOption = Annotated[
+    bool, typer.Option("--pure", help="One type for all, not the mix's several.", rich_help_panel=TENSORS)
+]
+PruneOption = Annotated[
+    str | None,
+    typer.Option(
+        "--prune-layers", help="Leave layers out, counted from 0: 3,5-7.", metavar="LAYERS", rich_help_panel=TENSORS
+    ),
+]
+KeepSplitOption = Annotated[
+    bool, typer.Option("--keep-split", help="With -o: as many files as the model has, with the same tensors.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only tell types and size; write nothing.")]
+
+
+def quantize_command(
+    model: ModelArgument,
+    type_name: TypeOption,
+    as_name: AsOption = None,
+    output_file: OutputOption = None,
+    allow_requantize: AllowOption = False,
+    keep_split: KeepSplitOption = False,
+    dry_run: DryRunOption = False,
+    tensor_types: TensorTypeOption = None,
+    output_type: OutputTypeOption = None,
+    embedding_type: EmbeddingTypeOption = None,
+    pure: PureOption = False,
+    prune_layers: PruneOption = None,
+    json: JsonOption = False,
+    offline: OfflineOption = False,
+) -> None:
+    """Quantizes a model: a stored one, a GGUF file or a checkpoint, into any of llama.cpp's types.
+
+    llmasos quantize ./model-bf16.gguf -t Q4_K_M --as small
+    llmasos quantize ./checkpoint -t Q5_K_M -o small.gguf
+    llmasos quantize mine -t Q4_K_M --tensor-type ffn_down=Q6_K
+    llmasos quantize mine -t Q4_K_M --dry-run
+    """
+    if output_file is not None and as_name:
+        raise UsageError("--as and -o exclude each other", hint="--as stores the model, -o writes a file")
+    if keep_split and output_file is None and not dry_run:
+        raise UsageError("--keep-split goes with -o", hint="the store keeps a model in one file")
+    layers = _parse_layers(prune_layers) if prune_layers is not None else []
+    overrides = [_parse_override(each) for each in tensor_types or ()]
+
+    from llmasos.quantization.choices import make_choices
+    from llmasos.quantize import plan_quantization, quantize_to_file, quantize_to_store
+    from llmasos.settings import is_offline
+
+    choices = make_choices(
+        type_name,
+        tensor_types=overrides,
+        output_type=output_type,
+        embedding_type=embedding_type,
+        pure=pure,
+        allow_requantize=allow_requantize,
+        pruned_layers=layers,
+    )
+    progress, offline = output.make_progress(), offline or is_offline()
+    if dry_run:
+        _tell_plan(plan_quantization(model, choices, keep_split=keep_split), json=json)
+    elif output_file is not None:
+        paths = quantize_to_file(model, output_file, choices, keep_split=keep_split, progress=progress, offline=offline)
+        tell_files(paths, json=json)
+    else:
+        manifest = quantize_to_store(model, choices, name=as_name, progress=progress, offline=offline)
+        tell_stored(manifest, first_use(manifest), json=json)
+
+
+def _parse_layers(text: str) -> Sequence[int]:
+    """`3,5-7` as 3, 5, 6 and 7."""
+    if LAYERS.fullmatch(text) is None:
+        raise UsageError(f"--prune-layers can't be `{text}`", hint="layers are counted from 0, such as 3,5-7")
+    layers: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not int(first) <= int(last or first) < MOST_LAYERS:
+            raise UsageError(f"--prune-layers can't be `{text}`", hint="of a range the smaller number comes first")
+        layers += range(int(first), int(last or first) + 1)
+    return layers
+
+
+def _parse_override(text: str) -> tuple[str, str]:
+    pattern, _, type_name = text.rpartition("=")
+    if not pattern or not type_name:
+        raise UsageError(f"--tensor-type can't be `{text}`", hint="REGEX=TYPE, such as attn_v=Q8_0")
+    return pattern, type_name
+
+
+def _tell_plan(prepared: Prepared, *, json: bool) -> None:
+    if json:
+        shares = {
+            name: {"tensors": share.tensor_count, "size": share.byte_count} for name, share in prepared.shares.items()
+        }
+        output.write_json({"type": prepared.type_name, "size": prepared.size, "types": shares})
+        return
+    output.write_table(
+        [
+            {"type": name, "tensors": str(share.tensor_count), "size": format_bytes(share.byte_count)}
+            for name, share in prepared.shares.items()
+        ]
+    )
+    output.note(f"{prepared.type_name} would take {format_bytes(prepared.size)}")
