@@ -26,17 +26,17 @@ INLINE float load_block(const float *values, Vector *x) {
     return float_of((uint32_t)i_largest(largest));
 }
 
-/* What values are multiplied with, and the scale in float16; false where the reference has to decide. */
-INLINE bool invert(float d, float *inverse, uint8_t *half) {
+/* What values are multiplied with for a scale that is not negative; false where the reference has to decide. */
+INLINE bool invert(float d, float *inverse) {
     *inverse = d != 0 ? 1 / d : 0;
-    put_half(half, d);
-    return bits_of(*inverse) << 1 <= (uint32_t)MOST_FINITE << 1 && half_is_finite(half);
+    return bits_of(d) <= MOST_FINITE && bits_of(*inverse) <= MOST_FINITE;
 }
 
 INLINE bool q8_0_block(const float *values, struct q8_0 *block) {
     Vector x[PARTS];
     float inverse, largest = load_block(values, x);
-    if (!invert(largest / 127, &inverse, block->d)) return false;
+    if (!invert(largest / 127, &inverse)) return false;
+    put_half(block->d, largest / 127);
     for (int part = 0; part < PARTS; ++part) {
         /* roundf, for all floats up to 2^22: the largest float below 0.5, with the value's sign, and cut off */
         Vector scaled = v_mul(x[part], v_set(inverse));
@@ -44,31 +44,33 @@ INLINE bool q8_0_block(const float *values, struct q8_0 *block) {
         Vector half = i_as_floats(i_or(sign, v_as_integers(v_set(0x1.fffffep-2f))));
         i_store_bytes(block->levels + part * LANES, v_truncate(v_add(scaled, half)));
     }
-    return true;
+    return half_is_finite(block->d);
 }
 
-/* The first value of that size; zero, without a sign, if it is zero. */
-INLINE float extreme(const float *values, const Vector *x, float size) {
+/* The sign bit of ggml's scale: the opposite of that of the first value of that size, and set for zero. */
+INLINE uint32_t sign_of_scale(const float *values, const Vector *x, float size) {
     uint32_t places = 0;
     for (int part = 0; part < PARTS; ++part)
         places |= m_bits(v_equal(v_abs(x[part]), v_set(size))) << (part * LANES % 32);
-    return size > 0 && places ? values[__builtin_ctz(places)] : 0;
+    return (~bits_of(values[__builtin_ctz(places)]) & 0x80000000) | (uint32_t)(size == 0) << 31;
 }
 
-/* Levels of Q4_0 (half = 8) and Q5_0 (half = 16), the fifth bits of which are gathered in `fifth`. */
+/* Levels of Q4_0 (half = 8) and Q5_0 (half = 16), the fifth bits of which are gathered in `fifth`. Divisions are exact
+ * to the sign, so they need not wait until it is found. */
 INLINE bool symmetric_block(const float *values, int half, uint8_t *d, uint8_t *levels, uint32_t *fifth) {
     Vector x[PARTS];
     float inverse, largest = load_block(values, x);
-    if (bits_of(largest) > MOST_FINITE) return false;
-    if (!invert(extreme(values, x, largest) / (float)-half, &inverse, d)) return false;
+    if (!invert(largest / (float)half, &inverse)) return false;
+    uint32_t sign = sign_of_scale(values, x, largest);
+    put_half(d, float_of(bits_of(largest / (float)half) ^ sign));
+    inverse = float_of(bits_of(inverse) ^ sign);
     *fifth = 0;
     for (int part = 0; part < PARTS; ++part) {
         Vector shifted = v_add(v_mul(x[part], v_set(inverse)), v_set((float)half + 0.5f));
-        Integers level = i_min(v_truncate(shifted), i_set(2 * half - 1));
-        i_store_bytes(levels + part * LANES, level);
+        i_store_bytes(levels + part * LANES, i_min(v_truncate(shifted), i_set(2 * half - 1)));
         if (half == 16) *fifth |= m_bits(v_less_equal(v_set(16), shifted)) << (part * LANES % 32);
     }
-    return true;
+    return half_is_finite(d);
 }
 
 INLINE bool q4_0_block(const float *values, struct q4_0 *block) {

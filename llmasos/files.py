@@ -72,13 +72,13 @@ def replaceable(path: Path) -> Path:
     return target
 
 
-def require_room(folder: Path, needed: int) -> None:
-    """Raises DiskFullError if so many bytes can't come into a folder."""
+def require_room(folder: Path, needed: int, what: str) -> None:
+    """Raises DiskFullError if so many bytes, those of `what`, can't come into a folder."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise DiskFullError(
-            f"{format_bytes(needed)} are still to come and {format_bytes(free)} are free in {folder}",
-            hint="free some room (`llmasos prune`), or move LLMASOS_HOME to a larger disk",
+            f"{what} will take {format_bytes(needed)} more, and {format_bytes(free)} are free in {folder}",
+            hint="free some room (`llmasos prune`), or use a larger disk (LLMASOS_HOME is where models are kept)",
         )
 
 

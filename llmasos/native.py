@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from llmasos.errors import BadInputError, UsageError
 from llmasos.formats.floats import Array
+from llmasos.formats.gguf import TENSOR_TYPES
 
 LIBRARY = Path(__file__).with_name("_kernels.dylib" if sys.platform == "darwin" else "_kernels.so")
 VARIABLE = "LLMASOS_KERNELS"
@@ -79,7 +80,9 @@ def quantize(type_id: int, rows: Array, target: npt.NDArray[np.uint8], importanc
     """
     kernels = _kernels()
     assert kernels is not None, "ask quantizes first"
-    assert rows.flags.c_contiguous and target.flags.c_contiguous and len(rows) == len(target)
+    _, weights, size = TENSOR_TYPES[type_id]
+    assert rows.flags.c_contiguous and target.flags.c_contiguous
+    assert target.shape == (len(rows), rows.shape[1] // weights * size)
     if importance is not None:
         assert importance.dtype == np.float32 and importance.flags.c_contiguous and importance.shape == rows.shape[1:]
     done: int = kernels.library.llmasos_quantize(

@@ -212,7 +212,8 @@ def fetched_checkpoint(
                 total = Monotone(progress)
                 fetched += _lay_out(folder, companions, _fetch_all(source, companions, store, total))
                 examine_companions(folder)
-                require_room(store.home.incoming, _room_for(folder, weights, wanted_type, store))
+                room = _room_for(folder, weights, wanted_type, store)
+                require_room(store.home.incoming, room, "the model")
                 fetched += _lay_out(folder, weights, _fetch_all(source, weights, store, total))
             yield folder
         except BadInputError as error:

@@ -6,7 +6,6 @@ Checked whole first; then the tensors are read, undone, rounded and written as t
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import FileIO
@@ -29,15 +28,14 @@ from llmasos.conversion.gguf_sizes import find_gguf_architecture
 from llmasos.conversion.rules import Sizes
 from llmasos.conversion.tokenizers.tokenizer_files import CONFIG, TOKENIZER
 from llmasos.conversion.tokenizers.vocabulary import Vocabulary
-from llmasos.errors import BadInputError, DiskFullError
-from llmasos.files import disk_full_is_an_error
+from llmasos.errors import BadInputError
+from llmasos.files import disk_full_is_an_error, require_room
 from llmasos.formats.gguf import GgufHeader
 from llmasos.formats.gguf_tensors import GgufModel, open_gguf_model
 from llmasos.formats.safetensors_writer import INDEX, FileToWrite, index_text, plan_files
 from llmasos.hardware.machine import usable_cores
 from llmasos.progress import Progress
 from llmasos.quantization.pool import CHUNKS_IN_FLIGHT, in_order, worker_pool, write_all
-from llmasos.units import format_bytes
 
 TYPES = {"BF16": "bfloat16", "F32": "float32", "F16": "float16"}  # as safetensors and as config.json call them
 DEFAULT_TYPE = "BF16"
@@ -84,7 +82,7 @@ class PreparedExport:
             filled_whole(folder, last=CONFIG) as place,
             progress.work(f"writing {folder.resolve().name}", sum(file.byte_count for file in files)),
         ):
-            _require_room(place, self.size)
+            require_room(place, self.size, "the checkpoint")
             for name, text in texts.items():
                 (place / name).parent.mkdir(exist_ok=True)
                 (place / name).write_text(text, encoding="utf-8", newline="")
@@ -198,12 +196,3 @@ def _text(name: str, value: dict[str, Any] | str) -> str:
     if isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False, indent=None if name == TOKENIZER else 2) + "\n"
-
-
-def _require_room(place: Path, needed: int) -> None:
-    free = shutil.disk_usage(place).free
-    if needed > free:
-        raise DiskFullError(
-            f"the checkpoint will take {format_bytes(needed)}, and the disk has {format_bytes(free)} left",
-            hint="free some room (`llmasos prune`), or write to another disk",
-        )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,8 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from llmasos.errors import DiskFullError
-from llmasos.files import disk_full_is_an_error, replaceable
+from llmasos.files import disk_full_is_an_error, replaceable, require_room
 from llmasos.formats.floats import Array
 from llmasos.hardware.machine import usable_cores
 from llmasos.progress import Progress
@@ -29,7 +27,6 @@ from llmasos.quantization.pool import CHUNK_ITEMS, CHUNKS_IN_FLIGHT, cut, in_ord
 from llmasos.quantization.reencode import reencode
 from llmasos.quantization.types import TYPES
 from llmasos.quantization.unfinished import written_whole
-from llmasos.units import format_bytes
 
 
 @dataclass(frozen=True)
@@ -112,7 +109,7 @@ def write_gguf(
         written_whole(paths) as files,
         worker_pool(workers) as pool,
     ):
-        _require_room(path, total)
+        require_room(path.parent, total, path.name)
         for shard, file in zip(shards, files, strict=True):
             for content in _contents(shard, pool, CHUNKS_IN_FLIGHT * workers):
                 write_all(file, content)
@@ -197,15 +194,6 @@ def _places(jobs: Iterable[TensorJob], alignment: int) -> list[PlacedTensor]:
         places.append(PlacedTensor(job.name, job.shape, TYPES[job.type], offset))
         offset += _padded(job.byte_count, alignment)
     return places
-
-
-def _require_room(path: Path, needed: int) -> None:
-    free = shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise DiskFullError(
-            f"{path.name} will take {format_bytes(needed)}, and the disk has {format_bytes(free)} left",
-            hint="free some room (`llmasos prune`), or write to another disk",
-        )
 
 
 def _contents(shard: _Shard, pool: ThreadPoolExecutor, most: int) -> Iterator[Array]:

@@ -195,7 +195,7 @@ def _receive(response: httpx2.Response, file: RemoteFile, partial: _Partial, adv
     if response.status_code == 200:
         partial.start_over()  # not before: a proxy's page of excuses must not cost what is there
     expected = file.size if total is None else total
-    require_room(partial.path.parent, (expected or 0) - partial.size)
+    require_room(partial.path.parent, (expected or 0) - partial.size, file.file_name)
     partial.remember(_strong_etag(response))
     partial.append(_bounded(response, expected, partial), advance)
     if expected is not None and partial.size < expected:

@@ -38,6 +38,16 @@ def of_many_sizes(shape: tuple[int, int]) -> np.ndarray:
     return seeded(shape).normal(size=shape) * np.exp(seeded(shape).normal(-4, 4, shape[1]))
 
 
+def near_ties(shape: tuple[int, int]) -> np.ndarray:
+    """Blocks with a scale of one or a power of two, and halves of it or the floats beside them."""
+    halves = (seeded(shape).integers(-127, 127, shape) + 0.5).astype(np.float32)
+    towards = seeded(shape).choice([-np.inf, 0, np.inf], shape).astype(np.float32)
+    blocks = np.nextafter(halves, np.where(towards == 0, halves, towards)).reshape(-1, 32)
+    blocks[:, 1:8] = np.nextafter(np.float32([0.5, -0.5, 0.5, -0.5, 1.5, -1.5, 2.5]), np.float32(0))
+    blocks[:, 0] = seeded(shape).choice([127, -127, 128, -128], len(blocks))
+    return blocks.reshape(shape)
+
+
 # What weights may look like: kernels alone make these.
 ORDINARY = {
     "normal": lambda shape: seeded(shape).normal(size=shape),
@@ -47,6 +57,7 @@ ORDINARY = {
     "uniform": lambda shape: seeded(shape).uniform(0, 1, shape),
     "all negative": lambda shape: seeded(shape).uniform(-2, -1, shape),
     "two values": lambda shape: seeded(shape).choice([-0.75, 0.75], shape),
+    "near ties": near_ties,
     "on a grid": lambda shape: seeded(shape).integers(-8, 8, shape) / 64,
     "nearly constant": lambda shape: -3 - 2e-7 * seeded(shape).integers(0, 2, shape),
     "constant": lambda shape: np.full(shape, 2.5),
@@ -126,6 +137,17 @@ def test_a_value_that_no_block_can_hold_is_always_counted(level, type_name, valu
     blocks, left = by_kernels(level, type_name, rows)
     assert np.array_equal(blocks, by_ggml(type_name, rows))
     assert left == (len(places) if level else len(blocks))
+
+
+@pytest.mark.parametrize("type_name", ["Q4_K", "Q5_K"])
+def test_a_scale_below_zero_wraps_round_as_ggmls_does(level, type_name):
+    """Rounding errors make some where a block is constant but for a trace and nearly all importance is none."""
+    random = np.random.default_rng(111)  # blocks of both types meet every way in which ggml wraps them
+    traces = random.normal(0, 1e-6, (64, 1024)) * np.repeat(random.random((64, 32)) < 0.5, 32, axis=1)
+    rows = (traces - 0.5).astype(np.float32)
+    sparse = np.where(random.random(1024) < 0.9, 0, random.random(1024)).astype(np.float32)
+    blocks, _ = by_kernels(level, type_name, rows, sparse)
+    assert np.array_equal(blocks, by_ggml(type_name, rows, sparse))
 
 
 numbers = st.floats(width=32, allow_nan=False, allow_infinity=False)

@@ -260,7 +260,7 @@ def test_a_part_that_is_missing_is_told(parts: list[Path]):
 def test_a_disk_without_room_is_told_before_anything_is_read(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("llmasos.quantization.writer.shutil.disk_usage", lambda path: type("Usage", (), {"free": 10}))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10}))
     with pytest.raises(DiskFullError, match="out.gguf will take"):
         quantize(model, Choices("Q8_0"), tmp_path / "out.gguf")
     assert list(tmp_path.iterdir()) == []

@@ -1,7 +1,7 @@
 /* Quantizes rows of standard input to standard output, with the kernels that it is linked with.
  *
- * Arguments: level, type, source type, rows, width, and 1 if an importance of `width` floats follows the rows. What comes
- * out is how many blocks were left to plain C, as eight bytes, and the blocks. */
+ * Arguments: level, type, source type, rows, width, and 1 if an importance of `width` floats follows the rows. What
+ * comes out is how many blocks were left to plain C, as eight bytes, and the blocks. */
 #include <stdio.h>
 #include <stdlib.h>
 
