@@ -43,7 +43,7 @@ INLINE struct lane_sums sums_for(const struct lanes *lanes, int count, Vector in
 }
 
 /* Of LANES runs of `count` values; half is the number of negative levels. No inverse * x is beyond +-(half + 1), and
- * it is below -half only for the largest value, in steps that round to more than half a level more than that. */
+ * none rounds to less than -half before the inverse is made half a level larger, in step 5. */
 INLINE void fit_scales(const float *values, struct weighting weighting, int count, int half, struct scales *scales,
                        int run) {
     struct lanes lanes;
