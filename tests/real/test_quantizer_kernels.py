@@ -18,7 +18,7 @@ from doubles.blocks import KERNEL_TYPES, LEVELS, by_ggml, by_kernels
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 WIDTHS = (4096, 2048, 1024, 768, 512, 256)
-MOST_WEIGHTS = 1 << 20  # of a matrix: the first rows of vocabularies are enough
+MOST_WEIGHTS = 1 << 18  # of a matrix: its first rows show what the rest would
 
 
 @pytest.fixture(scope="module", params=["smollm2", "gemma3:270m-base"])
@@ -32,8 +32,8 @@ def model(request, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def matrices(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Names and float32 weights of each third tensor, laid out in rows that all types can take."""
-    for tensor in gguf.GGUFReader(path).tensors[::3]:
+    """Names and float32 weights of each fifth tensor, laid out in rows that all types can take."""
+    for tensor in gguf.GGUFReader(path).tensors[::5]:
         weights = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
         if weights.ndim == 2:
             flat = weights.reshape(-1)[:MOST_WEIGHTS].copy()
