@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,11 @@ from llmasos.errors import UsageError
 from llmasos.quantization.types import TYPES
 
 needs_kernels = pytest.mark.skipif(not native.available_levels(), reason="the kernels are not compiled here")
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="there is no C compiler here")
+def test_where_there_is_a_compiler_there_are_kernels():
+    assert native.available_levels() != []
 
 
 @needs_kernels

@@ -8,7 +8,7 @@ import re
 import resource
 import stat
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from conftest import PROJECT, Result, command
 from doubles.adapters import random_factors, write_peft
 from doubles.checkpoints import write_checkpoint
 from doubles.hub import StandInHub
+from doubles.stored import stored
 from llmasos.convert import convert_to_store
 from llmasos.formats.gguf import read_header
 from llmasos.store.store import ModelStore
@@ -28,18 +29,6 @@ Run = Callable[..., Result]
 @pytest.fixture
 def llama(tmp_path: Path) -> Path:
     return write_checkpoint(tmp_path / "Tiny-Llama", "llama3")
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInHub]:
-    with StandInHub() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        yield hub
-
-
-def stored() -> dict[str, str]:
-    """Names and quantizations of the models in the store."""
-    return {str(model.name): str(model.facts.quantization) for model in ModelStore().models()}
 
 
 def hidden_files(folder: Path) -> list[Path]:

@@ -6,7 +6,7 @@ import json
 import re
 import resource
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from conftest import PROJECT, Result, command
 from doubles.checkpoints import write_checkpoint
 from doubles.hub import StandInHub
 from doubles.quantizer import llama_quantize
+from doubles.stored import stored
 from doubles.tiny import TinyModel, write_tiny
 from llmasos.conversion.convert import convert
 from llmasos.convert import convert_to_store
@@ -37,18 +38,6 @@ WIDE = TinyModel(embedding_length=256, feed_forward_length=512)
 @pytest.fixture(scope="session")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny(tmp_path_factory.mktemp("wide") / "Wide.gguf", WIDE)
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInHub]:
-    with StandInHub() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        yield hub
-
-
-def stored() -> dict[str, str]:
-    """Names and quantizations of the models in the store."""
-    return {str(model.name): str(model.facts.quantization) for model in ModelStore().models()}
 
 
 def left_behind() -> list[Path]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from doubles.vocabularies import BYTE_LEVEL_KINDS, MIXED_TEXT, merges, pre_name, token_ids, write_vocabulary
 from llmasos.conversion.config import Config
@@ -159,11 +160,10 @@ def test_files_of_old_are_cut_by_their_tokenizers_class(tmp_path: Path):
 
 @pytest.mark.parametrize("kind", [kind for kind in BYTE_LEVEL_KINDS if kind != "falcon"])
 def test_llama_cpp_makes_the_tokens_that_tokenizer_json_asks_for(kind: str, tmp_path: Path):
-    tokenizers = pytest.importorskip("tokenizers")
     folder = write_vocabulary(tmp_path, kind)
     model = engine_model(tmp_path, read(folder))
     text = MIXED_TEXT.replace("Ångström ÀÉ é", "été")  # capitals beyond ASCII: see test_pre_tokenizers
-    oracle = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text, add_special_tokens=False).ids
+    oracle = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text, add_special_tokens=False).ids
     assert model.tokenize(text, add_special=False, parse_special=True) == oracle
     model.close()
 
