@@ -1,19 +1,21 @@
 /* Row kernels for one instruction set: log-sum-exp, the greatest logits, entropy, divergence.
  *
  * Numbers: an exponential's relative error is at most 2^-22, eight of them are added in float32, these sums with Kahan's
- * compensation, lanes at last in float64. Before, the difference to the row's greatest logit is rounded (and, where
+ * compensation, lanes at last in float64. Before, the difference to a logit near the greatest is rounded (and, where
  * there is no fused operation, its product with log2(e)): 2^-24 (2^-23) times that difference where the mass lies. The
- * log-sum-exp of usual logits is thus right to 1e-6, and most often to 1e-7. Exponentials below e^-86, near the least normal number, count as that in sums, and as 0 in
- * divergences. */
+ * log-sum-exp of usual logits is thus right to 1e-6, and most often to 1e-7. Exponentials below e^-86, near the least
+ * normal number, count as that in sums, and as 0 in divergences. */
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
 #include "rows.h"
 
 #define RUN (8 * LANES) /* logits that are read at a time */
+#define BLOCK (8 * RUN) /* logits that stay in the nearest cache */
 
-static const float LOWEST_EXPONENT = -86.0f;
+static const float LOWEST_EXPONENT = -86.0f, LONGEST_WAY_UP = 8.0f;
 
 /* Sums lane by lane: `lost` is what rounding took too little of. */
 typedef struct { Vector total, lost; } Sum;
@@ -35,7 +37,7 @@ INLINE double sum_value(Sum sum) {
     return value;
 }
 
-/* e^x for x <= 0, and NaN for NaN: 2^n 2^f with |f| <= 1/2; 2^f = 1 + f q(f), q fitted to the least relative error.
+/* e^x for x <= LONGEST_WAY_UP, and NaN for NaN: 2^n 2^f with |f| <= 1/2; 2^f = 1 + f q(f), q fitted to the least relative error.
  * Added to a float whose last bit is worth 1, x log2(e) is rounded to n. */
 INLINE Vector exponential(Vector x) {
     const Vector log2_e = v_set(1.44269504f), rounder = v_set(12582912.0f); /* 1.5 * 2^23 */
@@ -50,11 +52,16 @@ INLINE Vector exponential(Vector x) {
     return i_as_floats(i_add(v_as_integers(q), i_shift_left(v_as_integers(rounded), 23)));
 }
 
-/* A run of a row; the last is copied to `rest`, where what weighs nothing makes it whole. */
-INLINE const float *run_at(const float *row, int64_t start, int64_t width, float *rest) {
-    if (start + RUN <= width) return row + start;
-    for (int64_t i = 0; i < RUN; ++i) rest[i] = i < width - start ? row[start + i] : -INFINITY;
+/* The last run of a row, made whole by what weighs nothing. */
+static __attribute__((noinline)) const float *last_run(const float *row, int64_t length, float *rest) {
+    memcpy(rest, row, (size_t)length * sizeof *rest);
+    for (int64_t i = length; i < RUN; ++i) rest[i] = -INFINITY;
     return rest;
+}
+
+/* A run of a row; `rest` has room for one that has to be made whole. */
+INLINE const float *run_at(const float *row, int64_t start, int64_t width, float *rest) {
+    return start + RUN <= width ? row + start : last_run(row + start, width - start, rest);
 }
 
 INLINE Vector greatest_by_lane(const float *row, int64_t start, int64_t end) {
@@ -72,28 +79,53 @@ INLINE Vector greatest_by_lane(const float *row, int64_t start, int64_t end) {
 
 INLINE float greatest_of(const float *row, int64_t width) { return v_largest(greatest_by_lane(row, 0, width)); }
 
-/* The exponentials of a run, added up lane by lane. */
-INLINE Vector weights_of(const float *run, float greatest) {
+/* The exponentials of a run, added up lane by lane. What lies a block further is asked of memory meanwhile. */
+INLINE Vector weights_of(const float *run, float shift) {
     Vector weights = v_set(0.0f);
     for (int i = 0; i < RUN; i += LANES) {
-        weights = v_add(weights, exponential(v_sub(v_load(run + i), v_set(greatest))));
+        __builtin_prefetch(run + i + BLOCK);
+        __builtin_prefetch(run + i + BLOCK + REGISTER_LANES);
+        weights = v_add(weights, exponential(v_sub(v_load(run + i), v_set(shift))));
     }
     return weights;
 }
 
+/* What a row read so far weighs: the sum of e^(x - shift). */
+typedef struct { Sum sum; float shift; } Weight;
+
+INLINE Weight no_weight(void) { return (Weight){nothing(), -INFINITY}; }
+
+/* The shift follows the greatest logit of what was read, but only by long steps: each rounds the sum once more. */
+INLINE Weight shifted_to(Weight weight, float greatest) {
+    if (greatest <= weight.shift + LONGEST_WAY_UP) return weight;
+    Vector factor = exponential(v_set(weight.shift - greatest));
+    return (Weight){{v_mul(weight.sum.total, factor), v_mul(weight.sum.lost, factor)}, greatest};
+}
+
+/* Adds a block, which is read a second time while it is in the nearest cache. Its greatest logit has to be known. */
+INLINE Weight with_block(Weight weight, const float *row, int64_t start, int64_t width, float greatest) {
+    float rest[RUN];
+    weight = shifted_to(weight, greatest);
+    float shift = weight.shift > -FLT_MAX ? weight.shift : -FLT_MAX; /* to which -infinity has a distance */
+    for (int64_t end = start + BLOCK; start < end && start < width; start += RUN) {
+        weight.sum = plus(weight.sum, weights_of(run_at(row, start, width, rest), shift));
+    }
+    return weight;
+}
+
 /* NaN in a row is NaN in its sum. So are +infinity, and nothing but -infinity: their distance to the greatest is. */
-INLINE int log_of(Sum sum, float greatest, double *log_sum) {
-    *log_sum = greatest + log(sum_value(sum));
+INLINE int log_of(Weight weight, double *log_sum) {
+    *log_sum = weight.shift + log(sum_value(weight.sum));
     return isfinite(*log_sum);
 }
 
 static int log_sum_exp(const float *row, int64_t width, double *log_sum) {
-    float rest[RUN], greatest = greatest_of(row, width);
-    Sum sum = nothing();
-    for (int64_t start = 0; start < width; start += RUN) {
-        sum = plus(sum, weights_of(run_at(row, start, width, rest), greatest));
+    Weight weight = no_weight();
+    for (int64_t start = 0; start < width; start += BLOCK) {
+        int64_t length = width - start < BLOCK ? width - start : BLOCK;
+        weight = with_block(weight, row, start, width, greatest_of(row + start, length));
     }
-    return log_of(sum, greatest, log_sum);
+    return log_of(weight, log_sum);
 }
 
 #include "rows_top_body.h"
@@ -151,3 +183,4 @@ static int divergence(const float *row, const float *other, int64_t width, doubl
 const RowKernels NAME(rows) = {log_sum_exp, top, entropy, divergence};
 
 #undef RUN
+#undef BLOCK

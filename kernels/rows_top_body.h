@@ -1,6 +1,7 @@
 /* The greatest logits of a row, for one instruction set: a threshold that few logits reach, then a sort of those few. */
 
 #define CANDIDATES (2 * TOP_MOST) /* logits that are held at a time: twice 16 kB of stack, and a run each */
+#define MOST_STRETCHES 1024
 
 /* The bits of a float as an integer of the same order. */
 INLINE int32_t order_of(float value) {
@@ -45,7 +46,7 @@ static uint64_t *sort_keys(uint64_t *keys, uint64_t *other, int32_t count) {
     return keys;
 }
 
-/* How many of the first `count` floats, whole vectors, reach the limit. */
+/* How many of the first `count` floats reach the limit; -infinity makes their vectors whole. */
 INLINE int32_t count_reaching(const float *floats, int32_t count, float limit) {
     int32_t reaching = 0;
     for (int32_t i = 0; i < count; i += LANES) {
@@ -67,24 +68,48 @@ static float limit_of(const float *floats, int32_t count, int32_t wanted, float 
     return value_of((int32_t)enough);
 }
 
-/* A limit that at least `wanted` logits reach, or -infinity, and the greatest logit.
- *
- * The row is cut into stretches, and the greatest of every lane taken in each. Since there are four times as many of
- * these as are wanted, few other logits reach the limit of those wanted. */
-static float limit_of_row(const float *row, int64_t width, int32_t wanted, float *greatest) {
-    float floats[4 * TOP_MOST + LANES];
-    int64_t stretches = (4 * (int64_t)wanted + LANES - 1) / LANES;
-    int64_t length = (width / stretches / RUN + 1) * RUN;
+/* A row that was read once: what it weighs, its greatest logit, and that of every stretch. */
+typedef struct { Weight weight; float greatest; int length_bits; int32_t count; float stretches[MOST_STRETCHES + LANES]; } Survey;
+
+INLINE float larger_of(float one, float other) { return one > other ? one : other; }
+
+/* The first reading of a block. Returned is its greatest logit. */
+INLINE float survey_block(Survey *survey, const float *row, int64_t start, int64_t width) {
+    float rest[RUN], greatest = -INFINITY;
+    for (int64_t end = start + BLOCK; start < end && start < width; start += RUN) {
+        float largest = v_largest(greatest_by_lane(run_at(row, start, width, rest), 0, RUN));
+        float *stretch = survey->stretches + (start >> survey->length_bits);
+        *stretch = larger_of(largest, *stretch);
+        greatest = larger_of(largest, greatest);
+    }
+    return greatest;
+}
+
+static void survey_row(Survey *survey, const float *row, int64_t width) {
+    survey->weight = no_weight();
+    survey->greatest = -INFINITY;
+    survey->length_bits = 0;
+    while (RUN > 1 << survey->length_bits || width >> survey->length_bits >= MOST_STRETCHES) ++survey->length_bits;
+    survey->count = (int32_t)((width - 1) >> survey->length_bits) + 1;
+    for (int32_t i = 0; i < survey->count + LANES; ++i) survey->stretches[i] = -INFINITY;
+    for (int64_t start = 0; start < width; start += BLOCK) {
+        float greatest = survey_block(survey, row, start, width);
+        survey->greatest = larger_of(greatest, survey->greatest);
+        survey->weight = with_block(survey->weight, row, start, width, greatest);
+    }
+}
+
+/* A limit that at least `wanted` logits reach, or -infinity. Where there are twice as many stretches, few logits that
+ * are not wanted reach the limit of those that are. Else the row is cut so that it has four times as many lanes. */
+static float limit_of_row(const Survey *survey, const float *row, int64_t width, int32_t wanted) {
+    float lanes[4 * TOP_MOST + LANES], greatest = survey->greatest;
+    if (survey->count >= 2 * wanted) return limit_of(survey->stretches, survey->count, wanted, greatest);
+    int64_t length = (width / ((4 * (int64_t)wanted + LANES - 1) / LANES) / RUN + 1) * RUN;
     int32_t count = 0;
     for (int64_t start = 0; start < width; start += length, count += LANES) {
-        v_store(floats + count, greatest_by_lane(row, start, start + length < width ? start + length : width));
+        v_store(lanes + count, greatest_by_lane(row, start, start + length < width ? start + length : width));
     }
-    *greatest = -INFINITY;
-    for (int32_t i = 0; i < count; i += LANES) {
-        float found = v_largest(v_load(floats + i));
-        *greatest = found > *greatest ? found : *greatest;
-    }
-    return limit_of(floats, count, wanted, *greatest);
+    return limit_of(lanes, count, wanted, greatest);
 }
 
 /* Appends the keys of a run's logits that reach the limit. */
@@ -102,24 +127,41 @@ INLINE int32_t hold_reaching(uint64_t *keys, int32_t held, const float *run, int
     return held;
 }
 
+/* The stretches that reach the limit. A long row may have left the caches: all that is wanted of it is asked for, and
+ * comes while the first stretches are looked at. */
+static int32_t choose_stretches(const Survey *survey, const float *row, int64_t width, float limit, int32_t *chosen) {
+    int32_t count = 0;
+    for (int32_t stretch = 0; stretch < survey->count; ++stretch) {
+        chosen[count] = stretch;
+        count += survey->stretches[stretch] >= limit;
+    }
+    for (int32_t i = 0; i < count; ++i) {
+        int64_t start = (int64_t)chosen[i] << survey->length_bits, end = start + (1 << survey->length_bits);
+        for (; start < end && start < width; start += 16) __builtin_prefetch(row + start);
+    }
+    return count;
+}
+
 /* What makes the last run whole may be held too: last among equals, it is never one of those wanted. */
 static int top(const float *row, int64_t width, int32_t count, float *logits, int32_t *indices, double *log_sum) {
     uint64_t places[2][CANDIDATES + RUN], *keys = places[0];
-    float rest[RUN], greatest, limit = limit_of_row(row, width, count, &greatest);
-    Sum sum = nothing();
-    int32_t held = 0;
-    for (int64_t start = 0; start < width; start += RUN) {
-        const float *run = run_at(row, start, width, rest);
-        sum = plus(sum, weights_of(run, greatest));
-        if (!m_bits(v_less_equal(v_set(limit), greatest_by_lane(run, 0, RUN)))) continue;
-        held = hold_reaching(keys, held, run, start, limit);
-        if (held >= CANDIDATES) {
+    int32_t chosen[MOST_STRETCHES], held = 0;
+    float rest[RUN], limit;
+    Survey survey;
+    survey_row(&survey, row, width);
+    if (!log_of(survey.weight, log_sum)) return 0;
+    limit = limit_of_row(&survey, row, width, count);
+    int32_t chosen_count = choose_stretches(&survey, row, width, limit, chosen);
+    for (int32_t i = 0; i < chosen_count; ++i) {
+        int64_t start = (int64_t)chosen[i] << survey.length_bits, end = start + (1 << survey.length_bits);
+        for (; start < end && start < width; start += RUN) {
+            held = hold_reaching(keys, held, run_at(row, start, width, rest), start, limit);
+            if (held < CANDIDATES) continue;
             keys = sort_keys(keys, places[keys == places[0]], held);
             held = count;
             limit = nextafterf(row[(uint32_t)keys[count - 1]], INFINITY); /* equals would come too late */
         }
     }
-    if (!log_of(sum, greatest, log_sum)) return 0;
     keys = sort_keys(keys, places[keys == places[0]], held);
     for (int32_t rank = 0; rank < count; ++rank) {
         indices[rank] = (int32_t)keys[rank];
@@ -128,4 +170,5 @@ static int top(const float *row, int64_t width, int32_t count, float *logits, in
     return 1;
 }
 
+#undef MOST_STRETCHES
 #undef CANDIDATES

@@ -68,6 +68,7 @@ INLINE uint32_t mask_bits(MaskRegister mask) {
 }
 
 INLINE int32_t largest_of(IntegerRegister a) { return vmaxvq_s32(a); }
+INLINE float largest_float_of(Register a) { return vmaxvq_f32(a); }
 
 INLINE void transpose_4x4(const float *source, int64_t stride, float *target, int64_t target_stride) {
     float32x4x2_t even = vtrnq_f32(vld1q_f32(source), vld1q_f32(source + stride));
@@ -108,6 +109,7 @@ typedef __m128 MaskRegister;
 
 INLINE uint32_t mask_bits(MaskRegister mask) { return (uint32_t)_mm_movemask_ps(mask); }
 INLINE __m128i fold(IntegerRegister a) { return a; }
+INLINE __m128 fold_floats(Register a) { return a; }
 
 #elif defined(VECTOR_AVX2)
 
@@ -133,6 +135,7 @@ INLINE uint32_t mask_bits(MaskRegister mask) { return (uint32_t)_mm256_movemask_
 INLINE __m128i fold(IntegerRegister a) {
     return _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
 }
+INLINE __m128 fold_floats(Register a) { return _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1)); }
 
 #elif defined(VECTOR_AVX512)
 
@@ -158,6 +161,10 @@ INLINE uint32_t mask_bits(MaskRegister mask) { return mask; }
 INLINE __m128i fold(IntegerRegister a) {
     __m256i half = _mm256_max_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
     return _mm_max_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+INLINE __m128 fold_floats(Register a) {
+    __m256 half = _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    return _mm_max_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
 }
 
 #endif
@@ -187,6 +194,11 @@ INLINE int32_t largest_of(IntegerRegister a) {
     __m128i four = fold(a);
     __m128i two = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x0E));
     return _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, 1)));
+}
+
+INLINE float largest_float_of(Register a) {
+    __m128 four = fold_floats(a), two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 
 INLINE void transpose_4x4(const float *source, int64_t stride, float *target, int64_t target_stride) {
@@ -267,13 +279,7 @@ INLINE Vector v_select(Mask mask, Vector yes, Vector no) {
 INLINE uint32_t m_bits(Mask mask) { return mask_bits(mask.low) | mask_bits(mask.high) << REGISTER_LANES; }
 
 /* The largest lane; where one is NaN, any. */
-INLINE float v_largest(Vector a) {
-    float lanes[LANES], largest;
-    v_store(lanes, a);
-    largest = lanes[0];
-    for (int lane = 1; lane < LANES; ++lane) largest = largest > lanes[lane] ? largest : lanes[lane];
-    return largest;
-}
+INLINE float v_largest(Vector a) { return largest_float_of(R_MAX(a.low, a.high)); }
 
 INLINE int32_t i_largest(Integers a) { return largest_of(I_MAX(a.low, a.high)); }
 

@@ -48,7 +48,7 @@ def sample_tokens(folder: Path, count: int = POSITIONS) -> list[int]:
 def logits_of_gguf(path: Path, tokens: Sequence[int], *, context_length: int = 0) -> Values:
     """llama.cpp's logits (positions, vocabulary) of a decoder."""
     with _context(path, len(tokens), context_length) as (model, context):
-        _decode(context, tokens)
+        decode(context, tokens)
         rows = [lib.llama_get_logits_ith(context, index) for index in range(len(tokens))]
         return np.stack([np.ctypeslib.as_array(row, (model.vocabulary_size,)) for row in rows]).copy()
 
@@ -57,7 +57,7 @@ def embeddings_of_gguf(path: Path, tokens: Sequence[int], *, pooled: bool = Fals
     """llama.cpp's embeddings of an encoder: (positions, width), or (width,) if pooled as the file says."""
     pooling = None if pooled else NO_POOLING
     with _context(path, len(tokens), 0, embeddings=True, pooling=pooling) as (model, context):
-        _decode(context, tokens)
+        decode(context, tokens)
         width = lib.llama_model_n_embd(model.handle)
         if pooled:
             return np.ctypeslib.as_array(lib.llama_get_embeddings_seq(context, 0), (width,)).copy()
@@ -125,7 +125,7 @@ def _context(
         model.close()
 
 
-def _decode(context: Any, tokens: Sequence[int]) -> None:
+def decode(context: Any, tokens: Sequence[int]) -> None:
     batch = lib.llama_batch_init(len(tokens), 0, 1)
     batch.n_tokens = len(tokens)
     for index, token in enumerate(tokens):

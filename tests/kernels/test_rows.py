@@ -88,8 +88,9 @@ def test_the_greatest_logits_come_in_order_and_equal_ones_by_token(kind, count):
 
 @pytest.mark.parametrize("kind", ["normal", "equal", "rising", "of few values", "few of them possible"])
 @pytest.mark.parametrize("count", [64, 1023, 1024, 1025])
-def test_a_whole_vocabulary_has_its_greatest_logits(kind, count):
-    rows = KINDS[kind](49_152)[:1]
+@pytest.mark.parametrize("width", [49_152, 300_001])
+def test_a_whole_vocabulary_has_its_greatest_logits(kind, count, width):
+    rows = KINDS[kind](width)[:1]
     found = native.top(rows, count)
     assert np.array_equal(found.tokens[0], ranking(rows[0], count))
     np.testing.assert_allclose(found.log_sums, log_sums(rows), atol=TOLERANCE)
@@ -101,6 +102,20 @@ def test_a_million_small_shares_are_added_up_without_loss():
     rows[0, 77] = 0
     np.testing.assert_allclose(native.log_sum_exp(rows), log_sums(rows), atol=3e-7)
     np.testing.assert_allclose(native.entropy(rows), entropies(rows), atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("way", [1e-5, 1, 40, 5000])
+def test_a_sum_may_rise_as_long_as_the_row_is_read(way):
+    rows = np.linspace(-way, 0, 2**20, dtype=np.float32)[None]
+    np.testing.assert_allclose(native.log_sum_exp(rows), log_sums(rows), atol=TOLERANCE)
+    np.testing.assert_allclose(native.top(rows, 3).log_sums, log_sums(rows), atol=TOLERANCE)
+
+
+def test_a_row_may_begin_with_what_is_impossible():
+    rows = np.full((1, 20_000), -np.inf, np.float32)
+    rows[0, 15_000:] = normal(5000, rows=1)[0] - 300
+    np.testing.assert_allclose(native.log_sum_exp(rows), log_sums(rows), rtol=1e-8, atol=TOLERANCE)
+    assert [*native.top(rows, 9).tokens[0]] == [*ranking(rows[0], 9)]
 
 
 def test_zeros_of_either_sign_are_equal_and_come_back_as_they_were():
