@@ -26,6 +26,7 @@ from llmasos.formats.gguf import TENSOR_TYPES
 LIBRARY = Path(__file__).with_name("_kernels.dylib" if sys.platform == "darwin" else "_kernels.so")
 VARIABLE = "LLMASOS_KERNELS"
 LEVELS = ("none", "sse41", "avx2", "avx512", "neon")  # by the library's numbers
+PLAIN_LEVEL = LEVELS.index("none")
 ARM_LEVEL = LEVELS.index("neon")
 
 SOURCE_TYPES = {np.dtype(np.float32): 0, np.dtype(np.float16): 1, np.dtype(np.uint16): 30}  # ggml's numbers
@@ -71,12 +72,20 @@ def quantizes(type_id: int) -> bool:
     return kernels is not None and _makes(kernels, type_id)
 
 
-def quantize(type_id: int, rows: Array, target: npt.NDArray[np.uint8], importance: Floats | None = None) -> int:
+def quantize(
+    type_id: int,
+    rows: Array,
+    target: npt.NDArray[np.uint8],
+    importance: Floats | None = None,
+    *,
+    by_plain_code: bool = False,
+) -> int:
     """Writes the rows (rows, width) as blocks to `target` (rows, bytes of a row), with the bytes that ggml gives them.
 
     Rows are contiguous and of float32, float16, or uint16 for BF16; `importance` (width) weighs the columns' errors.
     Returned is the number of blocks that the kernels left to plain code. All blocks are among them that hold NaN or
-    infinity, or whose scale is none that float16 holds: after 0 nothing of that kind needs to be looked for.
+    infinity, or whose scale is none that float16 holds: after 0 nothing of that kind needs to be looked for. With
+    `by_plain_code` all are left to it: it is what the kernels are to equal.
     """
     kernels = _kernels()
     assert kernels is not None, "ask quantizes first"
@@ -85,10 +94,10 @@ def quantize(type_id: int, rows: Array, target: npt.NDArray[np.uint8], importanc
     assert target.shape == (len(rows), rows.shape[1] // weights * size)
     if importance is not None:
         assert importance.dtype == np.float32 and importance.flags.c_contiguous and importance.shape == rows.shape[1:]
-    done: int = kernels.library.llmasos_quantize(
-        kernels.level, type_id, SOURCE_TYPES[rows.dtype], rows.ctypes.data, target.ctypes.data, *rows.shape,
-        None if importance is None else importance.ctypes.data,
-    )  # fmt: skip
+    places, shape, source_type = (rows.ctypes.data, target.ctypes.data), rows.shape, SOURCE_TYPES[rows.dtype]
+    columns = None if importance is None else importance.ctypes.data
+    used = PLAIN_LEVEL if by_plain_code else kernels.level
+    done: int = kernels.library.llmasos_quantize(used, type_id, source_type, *places, *shape, columns)
     assert done >= 0, "no such type or width"
     return done
 

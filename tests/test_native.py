@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from doubles.blocks import needs_kernels
 from llmasos import native
 from llmasos.errors import UsageError
 from llmasos.quantization.types import TYPES
-
-needs_kernels = pytest.mark.skipif(not native.available_levels(), reason="the kernels are not compiled here")
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="there is no C compiler here")

@@ -8,11 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from llmasos.errors import BadInputError
-from llmasos.quantization.encode import QUANTIZED
+from llmasos.quantization.encode import ONLY_WITH_IMPORTANCE, QUANTIZED
 from llmasos.quantization.types import FLOAT_TYPES, find_mix
 
-# Types that ggml makes only where the weights' importance is known.
-ONLY_WITH_IMPORTANCE = ("IQ1_S", "IQ2_XXS", "IQ2_XS")
 TENSOR_TYPES = (*FLOAT_TYPES, *sorted({*QUANTIZED, *ONLY_WITH_IMPORTANCE}))
 
 

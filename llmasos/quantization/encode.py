@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,14 +31,15 @@ QUANTIZED = frozenset((
     "Q1_0", "Q2_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ1_M", "IQ2_S",
     "IQ3_XXS", "IQ3_S", "IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4",
 ))  # fmt: skip
+ONLY_WITH_IMPORTANCE = ("IQ1_S", "IQ2_XXS", "IQ2_XS")
 
 
-def encode(rows: Array, tensor_type: str, name: str = "") -> Bytes:
+def encode(rows: Array, tensor_type: str, name: str = "", importance: native.Floats | None = None) -> Bytes:
     """The rows of an array (rows, width), which holds values as `formats.floats` says, as (rows, bytes of a row).
 
-    Where the array has the type already, what comes back is a view of it. `name` is the tensor's, for errors. Raises
-    BadInputError for NaN and infinities in a quantized type, whose blocks would be noise, and for values beyond the
-    range of any type.
+    Where the array has the type already, what comes back is a view of it. `name` is the tensor's, for errors.
+    `importance` (width), none of it negative, says what errors in each column weigh. Raises BadInputError for NaN and
+    infinities in a quantized type, whose blocks would be noise, and for values beyond the range of any type.
     Safe to call from several threads, and lets others run meanwhile.
     """
     contiguous = np.ascontiguousarray(rows)
@@ -45,15 +47,23 @@ def encode(rows: Array, tensor_type: str, name: str = "") -> Bytes:
         contiguous = _kept(contiguous, as_float32(contiguous), tensor_type, name)
     if tensor_type in FLOATS:
         return _kept(contiguous, FLOATS[tensor_type](contiguous), tensor_type, name).view(np.uint8)
-    if tensor_type not in QUANTIZED:
+    if tensor_type not in QUANTIZED and (importance is None or tensor_type not in ONLY_WITH_IMPORTANCE):
         raise ValueError(f"weights can't be made {tensor_type}")
+    if importance is not None:
+        importance = _weighing(importance, contiguous)
     if _has_kernel(tensor_type):
-        return _quantize_by_kernel(contiguous, TYPES[tensor_type], name)
+        return _quantize_by_kernel(contiguous, TYPES[tensor_type], name, importance)
     values = as_float32(contiguous)
     _require_finite(values, tensor_type, name)
-    encoded = _quantize_by_ggml(values, TYPES[tensor_type])
+    encoded = _quantize_by_ggml(values, TYPES[tensor_type], importance)
     _require_valid(encoded, TYPES[tensor_type], name)
     return encoded
+
+
+def _weighing(importance: native.Floats, rows: Array) -> native.Floats:
+    if importance.shape != rows.shape[1:]:
+        raise ValueError(f"{importance.size} weights of columns don't fit rows of {rows.shape[1]}")
+    return np.ascontiguousarray(importance, np.float32)
 
 
 def _kept(rows: Array, encoded: Array, tensor_type: str, name: str) -> Array:
@@ -85,18 +95,24 @@ def _require_valid(encoded: Bytes, tensor_type: TensorType, name: str) -> None:
         raise _too_large(tensor_type.name, name)
 
 
-def _quantize_by_kernel(rows: Array, tensor_type: TensorType, name: str) -> Bytes:
+def _quantize_by_kernel(rows: Array, tensor_type: TensorType, name: str, importance: native.Floats | None) -> Bytes:
     """Only blocks that the kernel left to plain code can hold what has to be refused."""
     encoded = _room(rows, tensor_type)
-    if native.quantize(tensor_type.type_id, rows, encoded):
+    if native.quantize(tensor_type.type_id, rows, encoded, importance):
         _require_finite(as_float32(rows), tensor_type.name, name)
         _require_valid(encoded, tensor_type, name)
     return encoded
 
 
-def _quantize_by_ggml(values: Array, tensor_type: TensorType) -> Bytes:
+def _quantize_by_ggml(values: Array, tensor_type: TensorType, importance: native.Floats | None = None) -> Bytes:
+    encoded, weights = _room(values, tensor_type), None if importance is None else importance.ctypes.data
+    _ggml().quantize_chunk(tensor_type.type_id, values.ctypes.data, encoded.ctypes.data, 0, *values.shape, weights)
+    return encoded
+
+
+def _quantize_by_plain_code(values: Array, tensor_type: TensorType, importance: native.Floats | None = None) -> Bytes:
     encoded = _room(values, tensor_type)
-    _ggml().quantize_chunk(tensor_type.type_id, values.ctypes.data, encoded.ctypes.data, 0, *values.shape, None)
+    native.quantize(tensor_type.type_id, values, encoded, importance, by_plain_code=True)
     return encoded
 
 
@@ -105,26 +121,29 @@ def _room(rows: Array, tensor_type: TensorType) -> Bytes:
 
 
 def _has_kernel(tensor_type: str) -> bool:
-    """Whether a kernel makes the type, and, on the processors where ggml's bytes are the same everywhere, as ggml does.
-
-    On others ggml may fuse operations, and give bytes of its own; the kernels keep to those of x86-64.
-    """
-    if not native.quantizes(TYPES[tensor_type].type_id):
-        return False
-    return platform.machine().lower() not in ("x86_64", "amd64") or _kernel_agrees(tensor_type, native.level())
+    return native.quantizes(TYPES[tensor_type].type_id) and _kernel_agrees(tensor_type, native.level())
 
 
 @functools.cache
 def _kernel_agrees(tensor_type: str, level: int) -> bool:
-    """Compares a kernel with the installed ggml; a few milliseconds, once. A difference is told in the engine's log."""
+    """Compares a kernel with what defines its bytes; some milliseconds, once. A difference is told in the engine's log.
+
+    That is the installed ggml where it computes as it is written, on x86-64. On other processors it may fuse
+    operations and give bytes of its own; there the kernels' plain code, compiled without that, says what x86-64's are.
+    """
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64")
+    judge, judging = (_quantize_by_ggml, "ggml") if is_x86 else (_quantize_by_plain_code, "the plain code")
     samples, found = _samples(), TYPES[tensor_type]
     encoded = _room(samples, found)
-    doubtful = native.quantize(found.type_id, samples, encoded)
-    if doubtful == 0 and np.array_equal(encoded, _quantize_by_ggml(samples, found)):
+    for source, importance in itertools.product((samples, as_float16(samples)), (None, _sample_importance())):
+        doubtful = native.quantize(found.type_id, source, encoded, importance)
+        if doubtful or not np.array_equal(encoded, judge(as_float32(source), found, importance)):
+            break
+    else:
         return True
     from llmasos.engine.bindings import log
 
-    log.tell(f"the {native.LEVELS[level]} kernel for {tensor_type} differs from ggml, which is used instead")
+    log.tell(f"the {native.LEVELS[level]} kernel for {tensor_type} differs from {judging}; ggml is used instead")
     return False
 
 
@@ -134,6 +153,10 @@ def _samples() -> Array:
     rows *= np.float32(2) ** -np.arange(16, dtype=np.float32)[:, None]
     rows[::4] = np.round(rows[::4] * 64) / 64
     return rows
+
+
+def _sample_importance() -> native.Floats:
+    return np.random.default_rng(2).uniform(0, 2, 512).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from typing import Any
 
 from llmasos.errors import BadInputError, CorruptModelError, UnsuitableTypeError
 from llmasos.quantization import rules
-from llmasos.quantization.choices import ONLY_WITH_IMPORTANCE, Choices
+from llmasos.quantization.choices import Choices
+from llmasos.quantization.encode import ONLY_WITH_IMPORTANCE
 from llmasos.quantization.rules import ModelFacts, Place, Table
 from llmasos.quantization.types import FLOAT_TYPES, TYPES, find_mix, main_type
 

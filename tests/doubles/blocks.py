@@ -7,6 +7,7 @@ import functools
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from llmasos import native
 from llmasos.engine.bindings import shared
@@ -15,6 +16,7 @@ from llmasos.quantization.types import TYPES
 
 KERNEL_TYPES = ("Q4_0", "Q5_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
 LEVELS = [0, *native.available_levels()]
+needs_kernels = pytest.mark.skipif(not native.available_levels(), reason="the kernels are not compiled here")
 
 Blocks = npt.NDArray[np.uint8]
 

@@ -9,6 +9,7 @@ import gguf
 import numpy as np
 import pytest
 
+from doubles.blocks import KERNEL_TYPES, needs_kernels
 from llmasos import native
 from llmasos.engine.bindings import log, shared
 from llmasos.errors import BadInputError
@@ -22,10 +23,12 @@ SLOW_TO_BEGIN = {"IQ1_M", "IQ2_S"}  # ggml fills tables for 9 and 3 s; tests/rea
 ROWS = np.random.default_rng(7).standard_normal((6, 512), np.float32)
 
 
-def by_ggml(rows: np.ndarray, tensor_type: str) -> np.ndarray:
+def by_ggml(rows: np.ndarray, tensor_type: str, importance: np.ndarray | None = None) -> np.ndarray:
     encoded = np.empty((len(rows), TYPES[tensor_type].row_bytes(rows.shape[1])), np.uint8)
     encode(rows[:1], "Q4_0")  # declares the function
-    shared.ggml_quantize_chunk(TYPES[tensor_type].type_id, rows.ctypes.data, encoded.ctypes.data, 0, *rows.shape, None)
+    weights = None if importance is None else importance.ctypes.data
+    places = rows.ctypes.data, encoded.ctypes.data
+    shared.ggml_quantize_chunk(TYPES[tensor_type].type_id, *places, 0, *rows.shape, weights)
     return encoded
 
 
@@ -97,7 +100,7 @@ def test_threads_do_not_disturb_each_other(tensor_type):
     assert all(np.array_equal(each, encoded[0]) for each in encoded)
 
 
-@pytest.mark.parametrize("tensor_type", ["Q4_0", "Q5_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K"])
+@pytest.mark.parametrize("tensor_type", KERNEL_TYPES)
 @pytest.mark.parametrize("make", [as_float32, as_bfloat16, lambda rows: rows.astype(np.float16)])
 @pytest.mark.parametrize("level", native.available_levels(), ids=native.LEVELS.__getitem__)
 def test_kernels_give_ggmls_bytes(monkeypatch, tensor_type, make, level):
@@ -106,7 +109,7 @@ def test_kernels_give_ggmls_bytes(monkeypatch, tensor_type, make, level):
     assert np.array_equal(encode(rows, tensor_type), by_ggml(as_float32(rows), tensor_type))
 
 
-@pytest.mark.parametrize("tensor_type", ["Q4_0", "Q5_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K"])
+@pytest.mark.parametrize("tensor_type", KERNEL_TYPES)
 @pytest.mark.parametrize("value", [1e4, 1e6, 1e9, 1e19, 3e38])
 @pytest.mark.parametrize("level", native.available_levels(), ids=native.LEVELS.__getitem__)
 def test_kernels_refuse_what_ggmls_check_refuses(monkeypatch, tensor_type, value, level):
@@ -125,15 +128,71 @@ def outcome(rows: np.ndarray, tensor_type: str) -> bytes | str:
         return error.message
 
 
-def test_a_kernel_that_differs_is_told_of_and_not_used(monkeypatch, capsys):
-    def differing(type_id: int, rows: np.ndarray, target: np.ndarray) -> int:
-        target[:] = 0
-        return 0
+IMPORTANCE = np.random.default_rng(12).uniform(0, 3, 512).astype(np.float32)
 
-    monkeypatch.setattr(native, "quantizes", lambda type_id: True)
-    monkeypatch.setattr(native, "quantize", differing)
+
+@pytest.mark.parametrize("tensor_type", [*KERNEL_TYPES, "IQ4_NL", "Q3_K"])
+def test_columns_that_matter_more_are_kept_better(tensor_type):
+    importance = np.where(np.arange(512) % 4, 0, 1).astype(np.float32)
+    kind = gguf.GGMLQuantizationType[tensor_type]
+    errors = [
+        np.abs(gguf.quants.dequantize(encode(ROWS, tensor_type, importance=weights), kind) - ROWS)[:, ::4].mean()
+        for weights in (importance, None)
+    ]
+    assert errors[0] < errors[1] if tensor_type != "Q8_0" else errors[0] == errors[1]
+
+
+@pytest.mark.parametrize("tensor_type", KERNEL_TYPES)
+@pytest.mark.parametrize("level", native.available_levels(), ids=native.LEVELS.__getitem__)
+def test_kernels_give_ggmls_bytes_with_importance_too(monkeypatch, tensor_type, level):
+    monkeypatch.setenv("LLMASOS_KERNELS", native.LEVELS[level])
+    assert np.array_equal(encode(ROWS, tensor_type, importance=IMPORTANCE), by_ggml(ROWS, tensor_type, IMPORTANCE))
+
+
+def test_a_type_that_needs_importance_is_made_where_it_is_given():
+    assert encode(ROWS, "IQ2_XXS", importance=IMPORTANCE).any()
+    with pytest.raises(ValueError, match="don't fit rows of 512"):
+        encode(ROWS, "IQ2_XXS", importance=IMPORTANCE[1:])
+
+
+@pytest.fixture
+def untested(monkeypatch):
+    """No kernel has been compared with anything yet, and the engine's log is shown."""
     monkeypatch.setattr(encoding, "_kernel_agrees", functools.cache(encoding._kernel_agrees.__wrapped__))
     monkeypatch.setattr(log, "is_shown", True)
+
+
+def spoiled(original, condition):
+    """A kernel whose last byte is wrong where the condition holds for its importance."""
+
+    def quantize(type_id, rows, target, importance=None, *, by_plain_code=False):
+        left = original(type_id, rows, target, importance, by_plain_code=by_plain_code)
+        if not by_plain_code and condition(importance):
+            target[-1, -1] ^= 1
+        return left
+
+    return quantize
+
+
+@needs_kernels
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+@pytest.mark.parametrize(
+    "condition", [lambda importance: importance is None, lambda importance: importance is not None]
+)
+def test_a_kernel_that_differs_is_told_of_and_not_used(monkeypatch, capsys, untested, machine, condition):
+    monkeypatch.setattr(native, "quantize", spoiled(native.quantize, condition))
+    monkeypatch.setattr("platform.machine", lambda: machine)
     for _ in range(2):
-        assert np.array_equal(encode(ROWS, "Q4_1"), by_ggml(ROWS, "Q4_1"))
-    assert capsys.readouterr().err.count("kernel for Q4_1 differs from ggml, which is used instead\n") == 1
+        assert np.array_equal(encode(ROWS, "Q4_K"), by_ggml(ROWS, "Q4_K"))
+    judge = "ggml" if machine == "x86_64" else "the plain code"
+    told = f"the {native.LEVELS[native.level()]} kernel for Q4_K differs from {judge}; ggml is used instead\n"
+    assert capsys.readouterr().err.count(told) == 1
+
+
+@needs_kernels
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+@pytest.mark.parametrize("tensor_type", KERNEL_TYPES)
+def test_a_kernel_that_agrees_is_used(monkeypatch, capsys, untested, machine, tensor_type):
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    assert encoding._has_kernel(tensor_type)
+    assert capsys.readouterr().err == ""
