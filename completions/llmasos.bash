@@ -149,6 +149,8 @@ _llmasos_grammar() {
                 --base=@references
                 --json
                 --offline
+                -v
+                --verbose
                 --help
             '
             ;;
@@ -170,6 +172,8 @@ _llmasos_grammar() {
                 --prune-layers=@text
                 --json
                 --offline
+                -v
+                --verbose
                 --help
             '
             ;;

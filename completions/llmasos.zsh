@@ -161,6 +161,8 @@ _llmasos_grammar() {
         '*--base=[The model that the adapter is for\: stored, a file, or a folder]:base:_llmasos_references' \
         '*--json[Print JSON]' \
         '*--offline[Never use the network]' \
+        '*-v[Say what was chosen and why, and show the engine'\''s log]' \
+        '*--verbose[Say what was chosen and why, and show the engine'\''s log]' \
         '*--help[Show how it is called]' \
         '1:checkpoint: '
       ;;
@@ -181,6 +183,8 @@ _llmasos_grammar() {
         '*--prune-layers=[Leave layers out, counted from 0\: 3,5-7]:prune-layers: ' \
         '*--json[Print JSON]' \
         '*--offline[Never use the network]' \
+        '*-v[Say what was chosen and why, and show the engine'\''s log]' \
+        '*--verbose[Say what was chosen and why, and show the engine'\''s log]' \
         '*--help[Show how it is called]' \
         '1:model:_llmasos_references'
       ;;

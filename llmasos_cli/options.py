@@ -20,6 +20,9 @@ ModelArgument = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 OfflineOption = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
+VerboseOption = Annotated[
+    bool, typer.Option("-v", "--verbose", help="Say what was chosen and why, and show the engine's log.")
+]
 Command = Callable[..., None]
 
 

@@ -10,6 +10,7 @@ import ctypes
 import functools
 import itertools
 import platform
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,8 @@ QUANTIZED = frozenset((
     "IQ3_XXS", "IQ3_S", "IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4",
 ))  # fmt: skip
 ONLY_WITH_IMPORTANCE = ("IQ1_S", "IQ2_XXS", "IQ2_XS")
+
+_comparing = threading.Lock()
 
 
 def encode(rows: Array, tensor_type: str, name: str = "", importance: native.Floats | None = None) -> Bytes:
@@ -121,7 +124,8 @@ def _room(rows: Array, tensor_type: TensorType) -> Bytes:
 
 
 def _has_kernel(tensor_type: str) -> bool:
-    return native.quantizes(TYPES[tensor_type].type_id) and _kernel_agrees(tensor_type, native.level())
+    with _comparing:  # else each of the threads that begin together would compare, and tell of a difference
+        return native.quantizes(TYPES[tensor_type].type_id) and _kernel_agrees(tensor_type, native.level())
 
 
 @functools.cache

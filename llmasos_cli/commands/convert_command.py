@@ -12,7 +12,7 @@ from llmasos.store.manifests import Manifest
 from llmasos.units import parse_bytes
 from llmasos_cli import output
 from llmasos_cli.commands.pull_command import AsOption, first_use
-from llmasos_cli.options import JsonOption, OfflineOption
+from llmasos_cli.options import JsonOption, OfflineOption, VerboseOption
 
 AUTO = "auto"  # the checkpoint's own 16-bit type; an adapter's full precision
 CheckpointArgument = Annotated[
@@ -48,6 +48,7 @@ def convert_command(
     base: BaseOption = None,
     json: JsonOption = False,
     offline: OfflineOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Converts a Hugging Face checkpoint (safetensors or PyTorch's own format) to GGUF, quantized on the way if asked.
 
@@ -64,6 +65,8 @@ def convert_command(
         )
     if split_max_size and (output_file is None or lora):
         raise UsageError("--split-max-size goes with a checkpoint and -o", hint="the store keeps a model in one file")
+    if verbose:
+        tell_kernels()
     if lora is not None and base is not None:
         _convert_adapter(lora, base, type_name, as_name, output_file, json=json)
     elif checkpoint is not None:
@@ -98,6 +101,15 @@ def _convert_adapter(
         return
     manifest = convert_adapter_to_store(folder, base, wanted, name=name, progress=progress)
     tell_stored(manifest, f'llmasos run {base} --lora {manifest.name} "Hello"', json=json)
+
+
+def tell_kernels() -> None:
+    """Says which kernels there are, and lets the engine say what else it has to."""
+    from llmasos import native
+    from llmasos.engine.bindings import log
+
+    output.note(f"kernels: {native.LEVELS[native.level()]}")
+    log.is_shown = True
 
 
 def tell_files(paths: list[Path], *, json: bool) -> None:

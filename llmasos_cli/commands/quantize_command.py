@@ -11,9 +11,9 @@ import typer
 from llmasos.errors import UsageError
 from llmasos.units import format_bytes
 from llmasos_cli import output
-from llmasos_cli.commands.convert_command import OutputOption, tell_files, tell_stored
+from llmasos_cli.commands.convert_command import OutputOption, tell_files, tell_kernels, tell_stored
 from llmasos_cli.commands.pull_command import AsOption, first_use
-from llmasos_cli.options import JsonOption, OfflineOption
+from llmasos_cli.options import JsonOption, OfflineOption, VerboseOption
 
 if TYPE_CHECKING:
     from llmasos.quantization.prepared import Prepared
@@ -79,6 +79,7 @@ def quantize_command(
     prune_layers: PruneOption = None,
     json: JsonOption = False,
     offline: OfflineOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Quantizes a model: a stored one, a GGUF file or a checkpoint, into any of llama.cpp's types.
 
@@ -107,6 +108,8 @@ def quantize_command(
         allow_requantize=allow_requantize,
         pruned_layers=layers,
     )
+    if verbose:
+        tell_kernels()
     progress, offline = output.make_progress(), offline or is_offline()
     if dry_run:
         _tell_plan(plan_quantization(model, choices, keep_split=keep_split), json=json)

@@ -14,7 +14,7 @@ from llmasos.engine.options import ALL_OPTIONS, AnswerOptions, LoadOptions, Samp
 from llmasos.errors import BadInputError, UsageError
 from llmasos.files import require_writable, write_output
 from llmasos_cli import output
-from llmasos_cli.options import JsonOption, ModelArgument, OfflineOption, takes
+from llmasos_cli.options import JsonOption, ModelArgument, OfflineOption, VerboseOption, takes
 
 if TYPE_CHECKING:
     from llmasos.chat.prompt import Prompter
@@ -57,9 +57,6 @@ SchemaOption = Annotated[
     typer.Option(
         "--schema", help="The answer fits this JSON schema: a file, JSON, or 'name, age int'.", metavar="SCHEMA"
     ),
-]
-VerboseOption = Annotated[
-    bool, typer.Option("-v", "--verbose", help="Say what was chosen and why, and show the engine's log.")
 ]
 
 

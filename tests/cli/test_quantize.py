@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +15,13 @@ from pathlib import Path
 import pytest
 
 from conftest import PROJECT, Result, command
+from doubles.blocks import needs_kernels
 from doubles.checkpoints import write_checkpoint
 from doubles.hub import StandInHub
 from doubles.quantizer import llama_quantize
 from doubles.stored import stored
 from doubles.tiny import TinyModel, write_tiny
+from llmasos import native
 from llmasos.conversion.convert import convert
 from llmasos.convert import convert_to_store
 from llmasos.errors import NameTakenError
@@ -296,6 +300,26 @@ def test_a_disk_that_fills_up_is_told_and_nothing_stays(wide: Path, tmp_path: Pa
     assert "Traceback" not in done.stderr
     assert (stored(), left_behind()) == ({}, [])
     assert list(tmp_path.glob("*out*")) == []
+
+
+@needs_kernels
+def test_verbose_tells_of_the_kernels_and_of_one_that_fails(wide: Path):
+    program = (
+        "from doubles.blocks import spoiled\n"
+        "from llmasos import native\n"
+        "from llmasos_cli.__main__ import main\n"
+        "native.quantize = spoiled(native.quantize)\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "quantize", wide, "-t", "Q8_0", "-v"],
+        env=os.environ | {"PYTHONPATH": f"{PROJECT}:{PROJECT / 'tests'}"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0
+    kernels = native.LEVELS[native.level()]
+    assert f"kernels: {kernels}\n" in done.stderr
+    assert done.stderr.count(f"the {kernels} kernel for Q8_0 differs from ") == 1
+    assert stored() == {"wide:q8_0": "Q8_0"}
 
 
 # Help.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -69,3 +70,19 @@ def call(
         level, type_id, source_type, source.ctypes.data, target.ctypes.data, rows, width, _address(importance)
     )
     return left
+
+
+def spoiled(
+    quantize: Callable[..., int], condition: Callable[[Array | None], bool] = lambda importance: True
+) -> Callable[..., int]:
+    """`native.quantize` with a wrong last byte where the condition holds for the importance; plain code stays right."""
+
+    def quantize_wrongly(
+        type_id: int, rows: Array, target: Blocks, importance: Array | None = None, *, by_plain_code: bool = False
+    ) -> int:
+        left = quantize(type_id, rows, target, importance, by_plain_code=by_plain_code)
+        if not by_plain_code and condition(importance):
+            target[-1, -1] ^= 1
+        return left
+
+    return quantize_wrongly

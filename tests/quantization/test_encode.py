@@ -9,7 +9,7 @@ import gguf
 import numpy as np
 import pytest
 
-from doubles.blocks import KERNEL_TYPES, needs_kernels
+from doubles.blocks import KERNEL_TYPES, needs_kernels, spoiled
 from llmasos import native
 from llmasos.engine.bindings import log, shared
 from llmasos.errors import BadInputError
@@ -160,18 +160,6 @@ def untested(monkeypatch):
     """No kernel has been compared with anything yet, and the engine's log is shown."""
     monkeypatch.setattr(encoding, "_kernel_agrees", functools.cache(encoding._kernel_agrees.__wrapped__))
     monkeypatch.setattr(log, "is_shown", True)
-
-
-def spoiled(original, condition):
-    """A kernel whose last byte is wrong where the condition holds for its importance."""
-
-    def quantize(type_id, rows, target, importance=None, *, by_plain_code=False):
-        left = original(type_id, rows, target, importance, by_plain_code=by_plain_code)
-        if not by_plain_code and condition(importance):
-            target[-1, -1] ^= 1
-        return left
-
-    return quantize
 
 
 @needs_kernels
