@@ -31,6 +31,7 @@ _llmasos_grammar() {
                 -v
                 --verbose
                 --max-tokens=@text
+                --max-seconds=@text
                 --stop=@text
                 --ignore-eos
                 --no-ignore-eos

@@ -5,7 +5,7 @@
 function __llmasos_valued
     switch "$argv[1]"
         case run
-            string split ' ' -- '-f --file --system --format --schema -n --count -o --output --max-tokens --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --context-length --threads --gpu-layers --kv-type --batch-size --lora'
+            string split ' ' -- '-f --file --system --format --schema -n --count -o --output --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --context-length --threads --gpu-layers --kv-type --batch-size --lora'
         case pull
             string split ' ' -- '--as'
         case import
@@ -112,6 +112,7 @@ complete -c llmasos -n "__llmasos_at run" -l offline -d 'Never use the network'
 complete -c llmasos -n "__llmasos_at run" -s v -d 'Say what was chosen and why, and show the engine\'s log'
 complete -c llmasos -n "__llmasos_at run" -l verbose -d 'Say what was chosen and why, and show the engine\'s log'
 complete -c llmasos -n "__llmasos_at run" -l max-tokens -x -d 'Longest answer, in tokens'
+complete -c llmasos -n "__llmasos_at run" -l max-seconds -x -d 'End the answer after so many seconds'
 complete -c llmasos -n "__llmasos_at run" -l stop -x -d 'End the answer before this text. Again for more'
 complete -c llmasos -n "__llmasos_at run" -l ignore-eos -d 'Go on after the model\'s own end of the answer'
 complete -c llmasos -n "__llmasos_at run" -l no-ignore-eos -d 'Go on after the model\'s own end of the answer'

@@ -51,6 +51,7 @@ _llmasos_grammar() {
         '*-v[Say what was chosen and why, and show the engine'\''s log]' \
         '*--verbose[Say what was chosen and why, and show the engine'\''s log]' \
         '*--max-tokens=[Longest answer, in tokens]:max-tokens: ' \
+        '*--max-seconds=[End the answer after so many seconds]:max-seconds: ' \
         '*--stop=[End the answer before this text. Again for more]:stop: ' \
         '*--ignore-eos[Go on after the model'\''s own end of the answer]' \
         '*--no-ignore-eos[Go on after the model'\''s own end of the answer]' \

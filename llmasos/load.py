@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from llmasos.engine.adapter import load_adapter
@@ -71,9 +72,13 @@ class Loaded:
             self.model.close()
             raise
 
-    def start(self, prompt_tokens: int) -> Engine:
-        """An engine whose context has room for that prompt and an answer, as far as the model and the memory allow."""
-        wishes = self._wishes(prompt_tokens + self.answer_tokens)
+    def start(self, prompt_tokens: int, *, parallel: int = 1) -> Engine:
+        """An engine whose context has room for that prompt and an answer, as far as the model and the memory allow.
+
+        `parallel` answers may be worked on at a time, to the same prompt if there shall be room for all of them.
+        """
+        cells = prompt_tokens + parallel * self.answer_tokens if parallel > 1 else 0
+        wishes = replace(self._wishes(prompt_tokens + self.answer_tokens), wanted_cells=cells)
         self.plan = plan_context(self.plan, self.shape, self.machine, wishes)
         options = ContextOptions(
             self.plan.context_length,
@@ -81,6 +86,8 @@ class Loaded:
             self.options.batch_size,
             self.plan.kv_type,
             self.options.flash_attention,
+            parallel,
+            self.plan.cells,
         )
         return Engine(self.model, Context(self.model, options, self.adapters))
 

@@ -9,7 +9,7 @@ from llmasos.chat.template import ChatTemplate, as_messages
 from llmasos.engine.engine import Engine
 from llmasos.engine.model import Model
 from llmasos.engine.options import AnswerOptions, SamplingOptions
-from llmasos.engine.sequence import Answer, Chunk
+from llmasos.engine.sequence import Answer, Chunk, Sequence
 from llmasos.errors import BadInputError
 
 
@@ -61,11 +61,8 @@ class Prompter:
         return "".join(chunk.text for chunk in sequence).strip()
 
 
-def stream(
-    engine: Engine, tokens: list[int], sampling: SamplingOptions, limits: AnswerOptions
-) -> Iterator[Chunk | Answer]:
+def follow(engine: Engine, sequence: Sequence) -> Iterator[Chunk | Answer]:
     """The pieces of an answer, and last the Answer itself. Leaving early, or Ctrl-C, ends the answer in the engine."""
-    sequence = engine.submit(tokens, sampling, limits)
     try:
         yield from sequence
     finally:

@@ -1,4 +1,8 @@
-"""A context: the KV cache of a model and the forward passes over it. One thread at a time."""
+"""A context: the KV cache of a model and the forward passes over it. One thread at a time.
+
+All sequences share one pool of cells (llama.cpp's unified cache): a long one may take what others leave, and a prefix
+that several have in common is held once.
+"""
 
 from __future__ import annotations
 
@@ -16,24 +20,44 @@ from llmasos.hardware.plan import MICRO_BATCH_SIZE
 KV_TYPE_IDS = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}  # ggml_type
 
 
+MOST_SEQUENCES = 256  # LLAMA_MAX_SEQ
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Tokens of a sequence for a forward pass, from `position` on; the logits of the last `logit_count` are wanted."""
+
+    sequence: int
+    tokens: Sequence[int]
+    position: int
+    logit_count: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class ContextOptions:
-    """Lengths in tokens. `flash_attention` None leaves it to llama.cpp."""
+    """Lengths in tokens. `flash_attention` None leaves it to llama.cpp.
+
+    `parallel` sequences are worked on at a time, all together have `cells` tokens, or as many as
+    one may have if that is 0. `kept` more may be remembered for those that will begin like them.
+    """
 
     context_length: int
     threads: int
     batch_size: int = 512
     kv_type: str = "f16"
     flash_attention: bool | None = None
-    sequences: int = 1
+    parallel: int = 1
+    cells: int = 0
+    kept: int = 0
+
+    @property
+    def sequences(self) -> int:
+        """How many llama.cpp has to tell apart."""
+        return min(self.parallel + self.kept, MOST_SEQUENCES)
 
 
 class Aborted(Exception):  # noqa: N818 - a signal between two threads, never an error shown to people
-    """A forward pass was stopped by `abort`. `kept`: what was in the cache before it still is."""
-
-    def __init__(self, *, kept: bool) -> None:
-        super().__init__()
-        self.kept = kept
+    """A forward pass was stopped by `abort`."""
 
 
 class Context:
@@ -50,36 +74,38 @@ class Context:
             apply_adapters(self.handle, adapters)
         self.options = options
         # llama.cpp rounds the context up and, if it was made short, the batch down; what was asked for holds here.
-        self.length: int = min(options.context_length, lib.llama_n_ctx_seq(self.handle))
+        self.capacity: int = min(max(options.cells, options.context_length), lib.llama_n_ctx(self.handle))
+        self.length: int = min(options.context_length, self.capacity)
         self.batch_size: int = min(options.batch_size, lib.llama_n_batch(self.handle))
         self._memory = lib.llama_get_memory(self.handle)
-        self._batch = lib.llama_batch_init(self.batch_size, 0, 1)
+        self._is_recurrent = lib.llama_model_is_recurrent(model.handle) or lib.llama_model_is_hybrid(model.handle)
+        self._batch = _Batch(self.batch_size)
 
-    def decode(self, tokens: Sequence[int], position: int, *, sequence: int = 0, wants_logits: bool = True) -> None:
-        """One forward pass of at most `batch_size` tokens at `position`; logits of the last one if wanted.
+    def decode(self, readings: Sequence[Reading]) -> list[int]:
+        """One forward pass of at most `batch_size` tokens; for each reading the index of its last token's logits.
 
-        Raises Aborted after `abort`; then the positions of this call are not in the cache, and where the model can't
-        take back a part of a pass (a recurrent one), nothing is.
+        A wanted logit row before the last has the index before, and so on. Raises Aborted after `abort`: then parts of
+        the pass may be in the cache and have to be forgotten.
         """
-        batch = self._batch
-        batch.n_tokens = len(tokens)
-        for index, token in enumerate(tokens):
-            batch.token[index] = token
-            batch.pos[index] = position + index
-            batch.n_seq_id[index] = 1
-            batch.seq_id[index][0] = sequence
-            batch.logits[index] = False
-        batch.logits[len(tokens) - 1] = wants_logits
-        result = lib.llama_decode(self.handle, batch)
+        last_indices = self._batch.fill(readings)
+        result = lib.llama_decode(self.handle, self._batch.handle)
         if result == 2:
-            kept = self.forget(position, sequence=sequence)
-            if not kept:
-                self.clear()
-            raise Aborted(kept=kept)
+            raise Aborted
         if result != 0:
             raise LlmasosError(
                 f"llama.cpp failed in a forward pass ({result}): {log.last_errors() or 'no reason given'}"
             )
+        return last_indices
+
+    def copy(self, source: int, target: int, length: int) -> bool:
+        """Gives an empty sequence the first `length` positions of another, in the same cells.
+
+        False if the model can't: a recurrent one has but the state at its end.
+        """
+        if self._is_recurrent and lib.llama_memory_seq_pos_max(self._memory, source) != length - 1:
+            return False
+        lib.llama_memory_seq_cp(self._memory, source, target, 0, length)
+        return True
 
     def forget(self, start: int, end: int = -1, *, sequence: int = 0) -> bool:
         """Drops the positions from `start` up to `end` (-1: all that follow).
@@ -88,14 +114,15 @@ class Context:
         """
         return bool(lib.llama_memory_seq_rm(self._memory, sequence, start, end))
 
-    def shift(self, start: int, end: int, *, sequence: int = 0) -> None:
-        """Drops the positions from `start` up to `end` and moves the later ones down into their place."""
-        if not lib.llama_memory_can_shift(self._memory) or not self.forget(start, end, sequence=sequence):
-            raise LlmasosError("this model can't forget the middle of its context", hint="choose another --on-overflow")
-        lib.llama_memory_seq_add(self._memory, sequence, end, -1, start - end)
+    def shift(self, start: int, end: int, *, sequence: int = 0) -> bool:
+        """Drops the positions from `start` up to `end` and moves the later ones down into their place.
 
-    def clear(self) -> None:
-        lib.llama_memory_clear(self._memory, True)
+        False if the model can't.
+        """
+        if not lib.llama_memory_can_shift(self._memory) or not self.forget(start, end, sequence=sequence):
+            return False
+        lib.llama_memory_seq_add(self._memory, sequence, end, -1, start - end)
+        return True
 
     def abort(self) -> None:
         """Stops the forward pass that runs now, or the next one. From any thread."""
@@ -107,14 +134,48 @@ class Context:
 
     def close(self) -> None:
         if self.handle:
-            lib.llama_batch_free(self._batch)
+            self._batch.free()
             lib.llama_free(self.handle)
             self.handle = None
 
 
+class _Batch:
+    """llama.cpp's batch, filled by whole slices: token by token, Python would be what prompts wait for."""
+
+    def __init__(self, size: int) -> None:
+        self.handle = lib.llama_batch_init(size, 0, 1)
+
+        def view(pointer: Any, kind: Any) -> Any:
+            return ctypes.cast(pointer, ctypes.POINTER(kind * size)).contents
+
+        self._tokens, self._positions = view(self.handle.token, ctypes.c_int32), view(self.handle.pos, ctypes.c_int32)
+        self._wanted = view(self.handle.logits, ctypes.c_int8)
+        view(self.handle.n_seq_id, ctypes.c_int32)[:] = [1] * size
+        self._sequences = self.handle.seq_id
+
+    def fill(self, readings: Sequence[Reading]) -> list[int]:
+        start, last_indices = 0, []
+        for reading in readings:
+            count = len(reading.tokens)
+            end = start + count
+            self._tokens[start:end] = reading.tokens
+            self._positions[start:end] = range(reading.position, reading.position + count)
+            self._wanted[start:end] = [0] * (count - reading.logit_count) + [1] * reading.logit_count
+            for index in range(start, end):
+                self._sequences[index][0] = reading.sequence
+            last_indices.append(end - 1)
+            start = end
+        self.handle.n_tokens = start
+        return last_indices
+
+    def free(self) -> None:
+        lib.llama_batch_free(self.handle)
+
+
 def _context_params(options: ContextOptions) -> Any:
     params = lib.llama_context_default_params()
-    params.n_ctx = options.context_length
+    params.n_ctx = max(options.cells, options.context_length)
+    params.kv_unified = True
     params.n_batch, params.n_ubatch = options.batch_size, min(options.batch_size, MICRO_BATCH_SIZE)
     params.n_seq_max = options.sequences
     params.n_threads = params.n_threads_batch = options.threads
@@ -135,7 +196,7 @@ def _failure(options: ContextOptions) -> LlmasosError:
     return BadInputError(f"no context can be made for this model: {reason}", hint="try other loading options")
 
 
-def logits_of_last(context: Context, vocabulary_size: int) -> Any:
-    """A ctypes view of the last token's logits; it dies with the next forward pass."""
-    pointer = lib.llama_get_logits_ith(context.handle, -1)
+def logits_at(context: Context, index: int, vocabulary_size: int) -> Any:
+    """A ctypes view of the logits at an index of the last pass; it dies with the next one."""
+    pointer = lib.llama_get_logits_ith(context.handle, index)
     return ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float * vocabulary_size)).contents

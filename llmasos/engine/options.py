@@ -91,6 +91,7 @@ class AnswerOptions:
     """When an answer ends, and what happens if the context is too short for it."""
 
     max_tokens: int | None = option(None, "Longest answer, in tokens.", minimum=0, maximum=INT32)
+    max_seconds: float | None = option(None, "End the answer after so many seconds.", minimum=0, maximum=INT32)
     stop: tuple[str, ...] = option((), "End the answer before this text. Again for more.")
     ignore_eos: bool = option(False, "Go on after the model's own end of the answer.")
     on_overflow: str = option(

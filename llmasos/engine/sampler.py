@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llmasos.engine.bindings import captured_complaints, lib, log
-from llmasos.engine.context import Context, logits_of_last
+from llmasos.engine.context import Context, logits_at
 from llmasos.engine.model import Model
 from llmasos.engine.options import MOST_TOKENS, SamplingOptions
 from llmasos.errors import BadInputError, UsageError
@@ -25,6 +25,7 @@ class Sampler:
         self._model = model
         self.seed = int.from_bytes(os.urandom(4), "little") % SEEDS if options.seed is None else options.seed
         self._chain = _make_chain(model, options, self.seed)
+        self._looks_back = bool(_penalizes(options) or options.dry_multiplier)
         try:
             self._grammar = _GrammarCheck(model, options.grammar) if options.grammar else None
         except BaseException:
@@ -32,15 +33,15 @@ class Sampler:
             raise
 
     def accept_prompt(self, tokens: list[int]) -> None:
-        """Lets the penalties see the prompt."""
-        for token in tokens:
+        """Lets the penalties see the prompt, if there are any."""
+        for token in tokens if self._looks_back else ():
             lib.llama_sampler_accept(self._chain, token)
 
-    def sample(self, context: Context) -> int:
-        """The next token after the last one decoded; it counts as accepted."""
+    def sample(self, context: Context, index: int) -> int:
+        """The next token by the logits at an index of the last pass; it counts as accepted."""
         if self._grammar is None:
-            return int(lib.llama_sampler_sample(self._chain, context.handle, -1))
-        token = self._grammar.sample(self._chain, context)
+            return int(lib.llama_sampler_sample(self._chain, context.handle, index))
+        token = self._grammar.sample(self._chain, context, index)
         lib.llama_sampler_accept(self._chain, token)
         return token
 
@@ -68,10 +69,10 @@ class _GrammarCheck:
         self._candidates = (lib.llama_token_data * self._size)()
         self._one = (lib.llama_token_data * 1)()
 
-    def sample(self, chain: Any, context: Context) -> int:
-        token = self._apply(chain, self._fill(context))
+    def sample(self, chain: Any, context: Context, index: int) -> int:
+        token = self._apply(chain, self._fill(context, index))
         if not self._admits(token):
-            candidates = self._fill(context)
+            candidates = self._fill(context, index)
             lib.llama_sampler_apply(self._grammar, ctypes.byref(candidates))
             token = self._apply(chain, candidates)
             if not self._admits(token):
@@ -94,13 +95,13 @@ class _GrammarCheck:
         lib.llama_sampler_apply(chain, ctypes.byref(candidates))
         return int(candidates.data[candidates.selected].id)
 
-    def _fill(self, context: Context) -> Any:
+    def _fill(self, context: Context, index: int) -> Any:
         """Every token with its logit, for a chain to choose from."""
         import numpy as np  # 0.1 s that only an answer with a grammar pays
 
         view = np.frombuffer(self._candidates, dtype=[("id", np.int32), ("logit", np.float32), ("p", np.float32)])
         view["id"] = np.arange(self._size, dtype=np.int32)
-        view["logit"] = np.frombuffer(logits_of_last(context, self._size), dtype=np.float32)
+        view["logit"] = np.frombuffer(logits_at(context, index, self._size), dtype=np.float32)
         return lib.llama_token_data_array(self._candidates, self._size, -1, False)
 
 
@@ -125,10 +126,15 @@ def _bias(model: Model, options: SamplingOptions, seed: int) -> list[Any]:
     return [lib.llama_sampler_init_logit_bias(model.vocabulary_size, len(biases), array)]
 
 
-def _penalties(model: Model, options: SamplingOptions, seed: int) -> list[Any]:
+def _penalizes(options: SamplingOptions) -> bool:
     strengths = (options.repeat_penalty, options.frequency_penalty, options.presence_penalty)
-    if strengths == (1.0, 0.0, 0.0) or options.repeat_last_n == 0:
+    return strengths != (1.0, 0.0, 0.0) and options.repeat_last_n != 0
+
+
+def _penalties(model: Model, options: SamplingOptions, seed: int) -> list[Any]:
+    if not _penalizes(options):
         return []
+    strengths = (options.repeat_penalty, options.frequency_penalty, options.presence_penalty)
     last_n = _looked_back(options.repeat_last_n, model)
     return [lib.llama_sampler_init_penalties(model.vocabulary_size, last_n, *strengths)]
 

@@ -23,8 +23,8 @@ class Chunk:
 class Answer:
     """A finished answer. Times are in seconds.
 
-    `finish_reason` is `stop` (the model's end or a stop string), `length` (as many tokens as asked for), `context` (it
-    is full) or `cancelled`.
+    `finish_reason` is `stop` (the model's end or a stop string), `length` or `time` (as many tokens or as long as asked
+    for), `context` (it is full) or `cancelled`.
     """
 
     text: str
@@ -61,6 +61,7 @@ class Sequence:
     sampling: SamplingOptions
     limits: AnswerOptions
     is_cancelled: threading.Event = field(default_factory=threading.Event)
+    submitted_at: float = field(default_factory=time.monotonic)
     answer: Answer | None = None
     _events: queue.SimpleQueue[Chunk | Answer | BaseException] = field(default_factory=queue.SimpleQueue)
 

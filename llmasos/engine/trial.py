@@ -98,7 +98,7 @@ def main(arguments: Sequence[str]) -> int:
     import argparse
 
     from llmasos.engine.adapter import load_adapter
-    from llmasos.engine.context import Context, ContextOptions
+    from llmasos.engine.context import Context, ContextOptions, Reading
     from llmasos.engine.model import ModelOptions, load_model
 
     parser = argparse.ArgumentParser()
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str]) -> int:
         model = load_model(given.paths, ModelOptions())
         adapters = [load_adapter(model, given.adapter, given.adapter.name)] if given.adapter else []
         if model.vocabulary_size > 0 and not model.needs_encoder:
-            Context(model, ContextOptions(TRIAL_CONTEXT_LENGTH, threads=1), adapters).decode([0], 0)
+            Context(model, ContextOptions(TRIAL_CONTEXT_LENGTH, threads=1), adapters).decode([Reading(0, [0], 0)])
     except CorruptModelError as error:
         sys.stdout.write(error.message)
         return REFUSED

@@ -33,7 +33,11 @@ KV_BYTES = {
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the user fixed; None leaves it to the plan. `wanted_tokens`: how long prompt and answer will be."""
+    """What the user fixed; None leaves it to the plan.
+
+    `wanted_tokens`: how long prompt and answer will be. `wanted_cells`: tokens that all sequences together would have,
+    if more than one is worked on at a time.
+    """
 
     context_length: int | None = None
     gpu_layers: int | None = None
@@ -41,6 +45,7 @@ class Wishes:
     threads: int | None = None
     batch_size: int = 512
     wanted_tokens: int | None = None
+    wanted_cells: int = 0
     flash_attention: bool | None = None  # None counts as on: llama.cpp turns it off only where it can't be had
 
 
@@ -48,6 +53,7 @@ class Wishes:
 class Plan:
     """What will be loaded, and where. Bytes are estimates.
 
+    `cells` are the tokens that the KV cache holds of all sequences together, `context_length` those of one at most.
     `gpu_layers` counts as llama.cpp does, the output being one. `tensor_split` has one number a card, how many of them
     it gets; empty leaves the split to llama.cpp. `beyond_training`: the context is longer than what the model learned.
     """
@@ -55,6 +61,7 @@ class Plan:
     gpu_layers: int
     layer_count: int
     context_length: int
+    cells: int
     kv_type: str
     threads: int
     weights_bytes: int
@@ -153,15 +160,17 @@ def _plan(offload: _Offload, shape: ModelShape, machine: Machine, wishes: Wishes
         return here <= machine.available_bytes and _cards_hold(offload, shape, machine, length, wishes)
 
     length = _longest_context(shape, wishes, fits)
+    cells = _most_cells(length, wishes.wanted_cells, fits)
     plan = Plan(
         gpu_layers=offload.gpu_layers,
         layer_count=shape.layer_count,
         context_length=length,
+        cells=cells,
         kv_type=wishes.kv_type or "f16",
         threads=wishes.threads or machine.cores,
         weights_bytes=shape.weights_bytes + (shape.tied_bytes if offload.gpu_layers else 0),
-        kv_cache_bytes=kv_cache_bytes(shape, length, wishes),
-        compute_bytes=compute_bytes(shape, length, wishes),
+        kv_cache_bytes=kv_cache_bytes(shape, cells, wishes),
+        compute_bytes=compute_bytes(shape, cells, wishes),
         reason=offload.reason,
         tensor_split=offload.tensor_split,
         beyond_training=length > shape.trained_context_length,
@@ -285,6 +294,13 @@ def _longest_context(shape: ModelShape, wishes: Wishes, fits: Callable[[int], bo
     return min(lengths[max(0, found - 1)], asked)
 
 
+def _most_cells(length: int, wanted: int, fits: Callable[[int], bool]) -> int:
+    """The wanted number of cells, or the largest that fits; never less than one sequence may have."""
+    counts = range(length, _padded(max(length, wanted)) + 1, CONTEXT_STEP)
+    found = bisect_left(counts, True, key=lambda count: not fits(count))
+    return counts[max(0, found - 1)]
+
+
 def _main_bytes(shape: ModelShape, length: int, wishes: Wishes, gpu_layers: int) -> int:
     """What main memory must have available, for what is not on a card."""
     cache = kv_cache_bytes(shape, length, wishes, _layers_here(shape, gpu_layers))
@@ -301,7 +317,7 @@ def _weights_here(shape: ModelShape, gpu_layers: int) -> int:
 
 
 def _refuse_what_does_not_fit(plan: Plan, shape: ModelShape, machine: Machine, wishes: Wishes) -> None:
-    needed = _main_bytes(shape, plan.context_length, wishes, plan.gpu_layers)
+    needed = _main_bytes(shape, plan.cells, wishes, plan.gpu_layers)
     available = machine.available_bytes
     if needed <= available:
         return

@@ -19,10 +19,13 @@ from llmasos_cli.options import JsonOption, ModelArgument, OfflineOption, Verbos
 if TYPE_CHECKING:
     from llmasos.chat.prompt import Prompter
     from llmasos.engine.engine import Engine
+    from llmasos.engine.sequence import Answer, Sequence
     from llmasos.load import Loaded
     from llmasos.locate import Located
 
 SEEDS = 2**32 - 1  # the one beyond means a random seed to llama.cpp
+MOST_AT_A_TIME = 16  # answers to one prompt
+CUTS = {"length": "--max-tokens", "time": "--max-seconds"}  # what ends an answer that would have gone on
 BETWEEN_ANSWERS = "---\n"
 UNKNOWN_ANSWER_TOKENS = 1024  # room planned for an answer whose length nobody set
 
@@ -206,7 +209,8 @@ def _answer(
     ) as loaded:
         _warn_of_unused_gpu(loaded)
         prompter = _make_prompter(loaded, wanted)
-        with loaded.start(len(prompter.tokens(wanted.text))) as engine:
+        parallel = min(wanted.count, MOST_AT_A_TIME)
+        with loaded.start(len(prompter.tokens(wanted.text)), parallel=parallel) as engine:
             _tell_plan(loaded, verbose=verbose)
             fitted = prompter.fit(wanted.text, engine, limits.on_overflow)
             if fitted.note:
@@ -258,27 +262,28 @@ def _warn_of_unused_gpu(loaded: Loaded) -> None:
 
 
 def _write_answers(engine: Engine, tokens: list[int], wanted: _Wanted, sampling: Any, limits: Any) -> None:
+    seeds = [None if sampling.seed is None else (sampling.seed + index) % SEEDS for index in range(wanted.count)]
+    sequences = [engine.submit(tokens, replace(sampling, seed=seed), limits) for seed in seeds]
     texts = []
-    for index in range(wanted.count):
+    for index, sequence in enumerate(sequences):
         if index and not wanted.as_json:
             texts.append(BETWEEN_ANSWERS)
             if wanted.to_file is None:
                 output.write(BETWEEN_ANSWERS)
-        seed = None if sampling.seed is None else (sampling.seed + index) % SEEDS
-        texts.append(_write_answer(engine, tokens, wanted, replace(sampling, seed=seed), limits))
+        texts.append(_write_answer(engine, sequence, wanted))
     if wanted.to_file:
         write_output(wanted.to_file, "".join(texts))
 
 
-def _write_answer(engine: Engine, tokens: list[int], wanted: _Wanted, sampling: Any, limits: Any) -> str:
+def _write_answer(engine: Engine, sequence: Sequence, wanted: _Wanted) -> str:
     """Streams one answer; returns what was, or is to be, written."""
-    from llmasos.chat.prompt import stream
+    from llmasos.chat.prompt import follow
     from llmasos.engine.sequence import Answer, Chunk
 
     shows_text = not wanted.as_json and wanted.to_file is None
     answer: Answer | None = None
     try:
-        for piece in stream(engine, tokens, sampling, limits):
+        for piece in follow(engine, sequence):
             if isinstance(piece, Answer):
                 answer = piece
             elif isinstance(piece, Chunk) and shows_text:
@@ -288,16 +293,25 @@ def _write_answer(engine: Engine, tokens: list[int], wanted: _Wanted, sampling: 
             output.write_line()  # the shell's prompt begins on a line of its own
         raise
     assert answer is not None
-    if answer.finish_reason == "length" and sampling.grammar:
-        output.note("note: the answer was cut at --max-tokens, so it does not fit its grammar or schema")
-    if answer.finish_reason == "context":
-        output.note(f"note: the answer ended because the context of {engine.context.length} tokens is full")
+    _tell_end(engine, sequence, answer)
     line = _json_line(answer) if wanted.as_json else f"{answer.text}\n"
     if wanted.to_file is None:
         output.write(line if wanted.as_json else "\n")
     if wanted.with_stats:
         output.note(_stats(answer))
     return line
+
+
+def _tell_end(engine: Engine, sequence: Sequence, answer: Answer) -> None:
+    """A line if the answer would have gone on, where that is not just what was asked for."""
+    if answer.finish_reason in CUTS and sequence.sampling.grammar:
+        output.note(
+            f"note: the answer was cut at {CUTS[answer.finish_reason]}, so it does not fit its grammar or schema"
+        )
+    elif answer.finish_reason == "time":
+        output.note("note: the answer was cut at --max-seconds")
+    if answer.finish_reason == "context":
+        output.note(f"note: the answer ended because the context of {engine.context.length} tokens is full")
 
 
 def _json_line(answer: Any) -> str:

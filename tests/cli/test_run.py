@@ -57,7 +57,8 @@ def test_a_model_without_a_template_takes_no_system_prompt(llmasos, make_tiny):
 
 
 def test_several_answers_read_the_prompt_once(llmasos, tiny_model):
-    lines = llmasos("run", tiny_model, "the cat", *FIXED, "--json", "-n", "3", "--seed", "5").stdout.splitlines()
+    prompt = "the cat sat on the mat and looked at the hat"
+    lines = llmasos("run", tiny_model, prompt, *FIXED, "--json", "-n", "3", "--seed", "5").stdout.splitlines()
     answers = [json.loads(line) for line in lines]
     assert [answer["seed"] for answer in answers] == [5, 6, 7]
     assert [answer["tokens"]["cached"] > 0 for answer in answers] == [False, True, True]

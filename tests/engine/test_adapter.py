@@ -10,7 +10,7 @@ import pytest
 
 from doubles.adapters import random_factors, write_adapter
 from llmasos.engine.adapter import load_adapter
-from llmasos.engine.context import Context, ContextOptions, logits_of_last
+from llmasos.engine.context import Context, ContextOptions, Reading, logits_at
 from llmasos.engine.model import Model, ModelOptions, load_model
 from llmasos.engine.trial import require_trial
 from llmasos.errors import CorruptModelError
@@ -22,8 +22,8 @@ def logits(model: Model, adapters: Sequence[tuple[Path, float]]) -> np.ndarray:
     """Of the last token, with these adapters at these scales."""
     loaded = [load_adapter(model, path, path.name, scale) for path, scale in adapters]
     context = Context(model, ContextOptions(64, threads=1), loaded)
-    context.decode(TOKENS, 0)
-    found = np.array(logits_of_last(context, model.vocabulary_size))
+    [index] = context.decode([Reading(0, TOKENS, 0)])
+    found = np.array(logits_at(context, index, model.vocabulary_size))
     context.close()
     for adapter in loaded:
         adapter.close()

@@ -13,8 +13,7 @@ from doubles.logits import largest_relative_difference, logits_of_checkpoint, lo
 from llmasos.conversion.adapter import base_of_gguf, convert_adapter
 from llmasos.conversion.convert import convert
 from llmasos.engine.adapter import load_adapter
-from llmasos.engine.bindings import lib
-from llmasos.engine.context import Context, ContextOptions
+from llmasos.engine.context import Context, ContextOptions, Reading, logits_at
 from llmasos.engine.model import ModelOptions, load_model
 from llmasos.formats.gguf import read_header
 from llmasos.formats.lora import require_adapter, require_same_model
@@ -82,10 +81,8 @@ def logits_with(model_path: Path, adapter_path: Path, tokens: list[int]) -> np.n
     context = Context(model, options, [adapter])
     rows = []
     for position, token in enumerate(tokens):
-        context.decode([token], position)
-        rows.append(
-            np.ctypeslib.as_array(lib.llama_get_logits_ith(context.handle, -1), (model.vocabulary_size,)).copy()
-        )
+        [index] = context.decode([Reading(0, [token], position)])
+        rows.append(np.array(logits_at(context, index, model.vocabulary_size)))
     context.close()
     adapter.close()
     model.close()

@@ -1,0 +1,218 @@
+"""Continuous batching: what the next forward pass reads. Pure Python; knows nothing of llama.cpp.
+
+Every pass takes one token of each answer that grows, and beside them a part of the prompts that are being read: a long
+prompt holds up nobody. Who waits is let in by turn, as soon as the cache has room for the prompt. If answers grow until
+the cache is full, the last to be let in makes room and comes back later: it is read again, and goes on where it was.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from llmasos.engine.cells import Cells, common_length
+
+# Of prompts, while answers grow: the time of a pass is about that of its tokens, and answers wait for it.
+PROMPT_TOKENS_BESIDE_ANSWERS = 128
+LOGIT_ROWS = 128  # of logits that are wanted of prompts in one pass: 134 MB for a vocabulary of 262,144
+ROOM_TO_GROW = 16  # free cells for each answer, without which nobody new is let in
+WORTH_WAITING = 32  # tokens that are spared by waiting until another has read them
+LOOKED_AT = 32  # of those who wait, who are asked in one turn whether they can be let in
+
+
+@dataclass(eq=False)
+class Task:
+    """A sequence as the scheduler sees it: the tokens that the cache is to hold, which grow with the answer.
+
+    `logits_from`: of the tokens from this one on logits are wanted, and not only of the last. `number` is its place in
+    the cache, -1 while it waits; `read` says how many of the tokens the cache holds, and `spared` how many it held when
+    the task was first let in.
+    """
+
+    tokens: list[int]
+    logits_from: int | None = None
+    number: int = -1
+    read: int = 0
+    spared: int | None = None
+
+    @property
+    def pending(self) -> int:
+        """Tokens that have to be read before the next can be chosen."""
+        return len(self.tokens) - self.read
+
+    @property
+    def beginning(self) -> list[int]:
+        """What others may have read for it: not the tokens whose logits are wanted."""
+        return self.tokens[: len(self.tokens) - 1 if self.logits_from is None else self.logits_from]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a pass reads of one task: `tokens`, at `position` in its sequence. `is_last`: then none are pending.
+
+    The logits of the last `logit_count` tokens are wanted.
+    """
+
+    task: Task
+    tokens: Sequence[int]
+    position: int
+    is_last: bool
+    logit_count: int
+
+
+class Scheduler:
+    """Who is worked on and who waits. Call `next_parts`, read them, then say `done`."""
+
+    def __init__(self, cells: Cells, *, batch_size: int, parallel: int) -> None:
+        self.cells = cells
+        self.batch_size = batch_size
+        self.parallel = min(parallel, batch_size)  # so that each who runs has a part in every pass
+        self.running: list[Task] = []  # in the order in which they were let in
+        self.waiting: collections.deque[Task] = collections.deque()
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.running and not self.waiting
+
+    def add(self, task: Task) -> None:
+        assert 0 < len(task.tokens) <= self.cells.capacity
+        self.waiting.append(task)
+
+    def end(self, task: Task, *, keep: bool = True) -> None:
+        """Takes a task out, whether it runs or waits; with `keep` the cache holds what it read as long as it can."""
+        if task in self.running:
+            self.running.remove(task)
+            (self.cells.release if keep else self.cells.drop)(task.number)
+            task.number, task.read = -1, 0
+        elif task in self.waiting:
+            self.waiting.remove(task)
+
+    def next_parts(self) -> list[Part]:
+        """What the next pass is to read, at most `batch_size` tokens; the cache has room for them."""
+        self._let_in()
+        while self.running:
+            parts = self._share_out()
+            if self.cells.make_room(sum(len(part.tokens) for part in parts)):
+                return parts
+            if len(self.running) == 1:
+                return self._as_much_as_fits(parts)
+            self._send_back(self.running[-1])
+        return []
+
+    def done(self, parts: Sequence[Part]) -> None:
+        """Says that the pass has read its parts."""
+        for part in parts:
+            self.cells.extend(part.task.number, part.tokens)
+            part.task.read += len(part.tokens)
+
+    def undone(self, task: Task) -> None:
+        """Says that a pass failed in which a task had a part: what it read before is still there, or nothing."""
+        task.read = self.cells.truncate(task.number, task.read)
+
+    def shift(self, task: Task, start: int, end: int, shift_memory: Callable[..., bool]) -> None:
+        """Lets a task forget its tokens from `start` to `end`, all of which are read.
+
+        What follows moves into their place where the model can do that and the cells are nobody else's; else it is read
+        again.
+        """
+        can_move = self.cells.owns_alone(task.number, start)
+        del task.tokens[start:end]
+        if can_move and shift_memory(start, end, sequence=task.number):
+            self.cells.shifted(task.number, start, end)
+            task.read -= end - start
+        else:
+            task.read = self.cells.truncate(task.number, start)
+
+    # Who is let in.
+
+    def _let_in(self) -> None:
+        passed_over: list[Task] = []
+        while self.waiting and len(self.running) < self.parallel and len(passed_over) < LOOKED_AT:
+            task = self.waiting[0]
+            if self._is_about_to_be_read(task):
+                passed_over.append(self.waiting.popleft())
+            elif self._fits(task):
+                self._begin(self.waiting.popleft())
+            else:
+                break
+        self.waiting.extendleft(reversed(passed_over))
+
+    def _is_about_to_be_read(self, task: Task) -> bool:
+        """Whether another task is just reading what this one begins with."""
+        held = self.cells.common_prefix(task.beginning)
+        return any(
+            other.pending > 1 and common_length(other.tokens, task.beginning) - held >= WORTH_WAITING
+            for other in self.running
+        )
+
+    def _fits(self, task: Task) -> bool:
+        """Whether there is room for all that the task has, and for the answers to grow a while."""
+        if not self.running:
+            return True
+        growth = ROOM_TO_GROW * (len(self.running) + 1)
+        promised = sum(other.pending for other in self.running)
+        return (
+            self.cells.active + promised + len(task.tokens) - self._active_prefix(task) + growth <= self.cells.capacity
+        )
+
+    def _active_prefix(self, task: Task) -> int:
+        """How many of the task's tokens are held for tasks that run: these take no more room."""
+        return max(
+            (common_length(self.cells.tokens(other.number), task.beginning) for other in self.running), default=0
+        )
+
+    def _begin(self, task: Task) -> None:
+        task.number, task.read = self.cells.open(task.beginning)
+        if task.spared is None:
+            task.spared = task.read
+        self.running.append(task)
+
+    def _send_back(self, task: Task) -> None:
+        """What it read is kept as long as nobody needs the room; it is the first to be let in again."""
+        self.end(task)
+        self.waiting.appendleft(task)
+
+    # What is read.
+
+    def _share_out(self) -> list[Part]:
+        answers = [task for task in self.running if task.pending == 1]
+        prompts = [task for task in self.running if task.pending > 1]
+        room = self.batch_size - len(answers)
+        if answers:
+            room = min(room, PROMPT_TOKENS_BESIDE_ANSWERS)
+        scored = max(1, LOGIT_ROWS // max(1, sum(task.logits_from is not None for task in prompts)))
+        wanted = [task.pending if task.logits_from is None else min(task.pending, scored) for task in prompts]
+        shares = equal_shares(wanted, room)
+        parts = [_part(task, 1) for task in answers]
+        return parts + [_part(task, share) for task, share in zip(prompts, shares, strict=True) if share]
+
+    def _as_much_as_fits(self, parts: list[Part]) -> list[Part]:
+        """Of the only task that runs, which is never longer than the cache."""
+        room = self.cells.capacity - self.cells.used
+        return [_part(part.task, min(len(part.tokens), room)) for part in parts if room > 0]
+
+
+def _part(task: Task, count: int) -> Part:
+    is_last = count == task.pending
+    logit_count = int(is_last)
+    if task.logits_from is not None:
+        logit_count = max(logit_count, min(count, task.read + count - task.logits_from))
+    return Part(task, task.tokens[task.read : task.read + count], task.read, is_last, logit_count)
+
+
+def equal_shares(wanted: Sequence[int], room: int) -> list[int]:
+    """Shares of `room` as equal as can be, nobody's more than is wanted; what is left over goes to the first.
+
+    So a short prompt is read at once beside a long one.
+    """
+    shares = [0] * len(wanted)
+    for rank, index in enumerate(sorted(range(len(wanted)), key=lambda index: wanted[index])):
+        left = room // (len(wanted) - rank)
+        shares[index] = min(wanted[index], left)
+        room -= shares[index]
+    for index in range(len(wanted)):
+        more = min(wanted[index] - shares[index], room)
+        shares[index] += more
+        room -= more
+    return shares

@@ -1,0 +1,291 @@
+"""The scheduler over a cache of lists: what each pass reads, who waits for whom, and that nothing is ever lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from doubles.memory import ListMemory
+from llmasos.engine.cells import Cells
+from llmasos.engine.scheduler import (
+    LOGIT_ROWS,
+    PROMPT_TOKENS_BESIDE_ANSWERS,
+    WORTH_WAITING,
+    Part,
+    Scheduler,
+    Task,
+    equal_shares,
+)
+
+
+class Machine:
+    """A scheduler, and a model whose every token follows from all that stand before it in the cache."""
+
+    def __init__(self, capacity: int = 1000, *, batch_size: int = 64, parallel: int = 4, kept: int = 4) -> None:
+        self.memory = ListMemory(capacity)
+        cells = Cells(capacity, parallel + kept, self.memory)
+        self.scheduler = Scheduler(cells, batch_size=batch_size, parallel=parallel)
+
+    def add(self, tokens: list[int], **options: int) -> Task:
+        task = Task(list(tokens), **options)
+        self.scheduler.add(task)
+        return task
+
+    def step(self) -> list[Part]:
+        """One pass; each task that has read all gets its next token."""
+        parts = self.scheduler.next_parts()
+        for part in parts:
+            self.memory.read(part.task.number, part.tokens, part.position)
+        self.scheduler.done(parts)
+        for part in parts:
+            assert self.memory.tokens(part.task.number) == part.task.tokens[: part.task.read]
+            if part.is_last:
+                part.task.tokens.append(next_token(self.memory.tokens(part.task.number)))
+        return parts
+
+
+def next_token(tokens: list[int]) -> int:
+    return (sum(place * token for place, token in enumerate(tokens, 1)) * 7 + 3) % 1009
+
+
+def sizes(parts: list[Part]) -> dict[Task, int]:
+    return {part.task: len(part.tokens) for part in parts}
+
+
+def test_a_prompt_is_read_in_passes_of_the_batch_size():
+    machine = Machine(batch_size=64)
+    task = machine.add([1] * 150)
+    assert [sizes(machine.step())[task] for _ in range(4)] == [64, 64, 22, 1]
+
+
+def test_a_long_prompt_never_delays_a_running_answer():
+    machine = Machine(batch_size=512)
+    answer = machine.add([1, 2, 3])
+    machine.step()
+    prompt = machine.add(list(range(1000, 1900)))
+    for _ in range(7):
+        assert sizes(machine.step()) == {answer: 1, prompt: PROMPT_TOKENS_BESIDE_ANSWERS}
+    assert sizes(machine.step()) == {answer: 1, prompt: 4}
+
+
+def test_a_short_prompt_is_read_at_once_beside_a_long_one():
+    machine = Machine(batch_size=64)
+    long = machine.add(list(range(500)))
+    short = machine.add(list(range(600, 610)))
+    assert sizes(machine.step()) == {long: 54, short: 10}
+
+
+def test_those_who_come_together_read_their_common_beginning_once():
+    machine, beginning = Machine(batch_size=64), list(range(100))
+    tasks = [machine.add([*beginning, 500 + number]) for number in range(4)]
+    for _ in range(4):
+        machine.step()
+    assert machine.memory.read_tokens - sum(len(task.tokens) - 101 for task in tasks) <= 100 + 4 + 1
+    assert [task.spared for task in tasks] == [0, 100, 100, 100]
+
+
+def test_a_beginning_too_short_to_wait_for_is_read_by_each():
+    machine = Machine(batch_size=64)
+    tasks = [machine.add([*range(WORTH_WAITING - 1), 500 + number, *[number] * 50]) for number in range(2)]
+    assert set(sizes(machine.step())) == set(tasks)
+
+
+def test_what_an_ended_task_has_read_is_spared():
+    machine = Machine()
+    machine.scheduler.end(first := machine.add([1, 2, 3, 4]))
+    first = machine.add([1, 2, 3, 4])
+    machine.step()
+    machine.scheduler.end(first)
+    second = machine.add([1, 2, 3, 9])
+    machine.step()
+    assert second.spared == 3
+
+
+def test_the_last_token_is_read_again_for_its_logits():
+    machine = Machine()
+    first = machine.add([1, 2, 3])
+    machine.step()
+    machine.scheduler.end(first)
+    second = machine.add([1, 2, 3])
+    assert sizes(machine.step()) == {second: 1}
+
+
+def test_tokens_whose_logits_are_wanted_are_read_in_small_parts():
+    machine = Machine(batch_size=512)
+    task = machine.add(list(range(300)), logits_from=10)
+    parts = [machine.step()[0] for _ in range(3)]
+    assert [(len(part.tokens), part.logit_count) for part in parts] == [
+        (LOGIT_ROWS, LOGIT_ROWS - 10),
+        (LOGIT_ROWS, LOGIT_ROWS),
+        (300 - 2 * LOGIT_ROWS, 300 - 2 * LOGIT_ROWS),
+    ]
+    assert task.pending == 1
+
+
+def test_tokens_whose_logits_are_wanted_are_not_spared():
+    machine = Machine()
+    for logits_from, spared in ((None, 0), (2, 2), (None, 3)):
+        task = machine.add([1, 2, 3, 4], logits_from=logits_from)
+        machine.step()
+        assert task.spared == spared
+        machine.scheduler.end(task)
+
+
+def test_who_does_not_fit_waits_and_those_behind_wait_too():
+    machine = Machine(capacity=100)
+    running = machine.add([1] * 60)
+    machine.step()
+    large, small = machine.add([2] * 60), machine.add([3] * 2)
+    assert set(sizes(machine.step())) == {running}
+    machine.scheduler.end(running)
+    assert large in sizes(machine.step())
+    assert small.number == -1 or small in machine.scheduler.running
+
+
+def test_a_full_cache_sends_back_the_last_and_it_goes_on_where_it_was():
+    machine, alone = Machine(capacity=130), Machine(capacity=130)
+    first, second = machine.add([1] * 20), machine.add([2] * 20)
+    for _ in range(60):
+        machine.step()
+    assert (second.number, len(first.tokens)) == (-1, 20 + 60)
+    machine.scheduler.end(first)
+    while len(second.tokens) < 100:
+        machine.step()
+    expected = alone.add([2] * 20)
+    while len(expected.tokens) < 100:
+        alone.step()
+    assert second.tokens == expected.tokens
+
+
+def test_an_undone_pass_is_read_again():
+    machine = Machine(batch_size=8)
+    task = machine.add(list(range(20)))
+    machine.step()
+    [part] = machine.scheduler.next_parts()
+    machine.memory.read(task.number, part.tokens[:3], part.position)  # and then it was aborted
+    machine.scheduler.undone(task)
+    assert [(len(part.tokens), part.position) for part in machine.step()] == [(8, 8)]
+
+
+def test_a_task_may_forget_its_middle():
+    machine = Machine()
+    task = machine.add(list(range(20)))
+    machine.step()
+    del task.tokens[-1]
+    machine.scheduler.shift(task, 5, 10, machine.memory.shift)
+    assert machine.memory.tokens(task.number) == task.tokens == [*range(5), *range(10, 20)]
+
+
+def test_what_others_have_a_part_in_is_read_again_instead_of_moved():
+    machine = Machine()
+    task = machine.add(list(range(20)))
+    machine.step()
+    other = machine.add([*range(15), 99])
+    machine.step()
+    machine.scheduler.shift(task, 5, 10, machine.memory.shift)
+    assert task.read == 5
+    machine.step()
+    assert machine.memory.tokens(task.number)[:15] == [*range(5), *range(10, 20)]
+    assert machine.memory.tokens(other.number)[:15] == [*range(15)]
+
+
+@given(st.lists(st.integers(1, 50), max_size=10), st.integers(0, 100))
+def test_shares_are_equal_as_far_as_they_are_wanted(wanted: list[int], room: int):
+    shares = equal_shares(wanted, room)
+    assert sum(shares) == min(room, sum(wanted))
+    assert all(0 <= share <= want for share, want in zip(shares, wanted, strict=True))
+    hungry = [share for share, want in zip(shares, wanted, strict=True) if share < want]
+    if len(hungry) > 1:
+        assert max(shares) <= min(hungry) + len(wanted)
+
+
+@dataclass
+class Request:
+    """What a person asks for: a prompt, how long the answer becomes, and the step in which they lose patience."""
+
+    prompt: list[int]
+    answer_length: int
+    arrives: int
+    leaves: int | None
+    task: Task | None = None
+    waited: list[int] = field(default_factory=list)
+
+
+PROMPTS = st.tuples(st.integers(0, 3), st.integers(0, 60), st.lists(st.integers(0, 5), min_size=1, max_size=30)).map(
+    lambda drawn: [1000 + drawn[0]] * drawn[1] + drawn[2]
+)
+REQUESTS = st.lists(
+    st.builds(
+        Request,
+        prompt=PROMPTS,
+        answer_length=st.integers(1, 40),
+        arrives=st.integers(0, 40),
+        leaves=st.none() | st.integers(0, 80),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+def answered_alone(request: Request) -> list[int]:
+    tokens = list(request.prompt)
+    while len(tokens) < len(request.prompt) + request.answer_length:
+        tokens.append(next_token(tokens))
+    return tokens
+
+
+@given(
+    requests=REQUESTS,
+    capacity=st.integers(132, 400),
+    batch_size=st.integers(1, 200),
+    parallel=st.integers(1, 6),
+    kept=st.integers(0, 4),
+)
+def test_everybody_is_answered_as_if_alone(
+    requests: list[Request], capacity: int, batch_size: int, parallel: int, kept: int
+):
+    """No token is lost or read twice, the cache never holds more than it can, nobody starves or is delayed."""
+    machine = Machine(capacity, batch_size=batch_size, parallel=parallel, kept=kept)
+    waiting, open_requests, step = list(requests), [], 0
+    while waiting or open_requests:
+        for request in [each for each in waiting if each.arrives <= step]:
+            waiting.remove(request)
+            request.task = machine.add(request.prompt)
+            open_requests.append(request)
+        answers = {task for task in machine.scheduler.running if task.pending == 1}
+        parts = machine.step()
+        read = set(sizes(parts))
+        assert all(task in read or task.number == -1 for task in answers)
+        assert sum(sizes(parts).values()) <= batch_size
+        assert parts or not machine.scheduler.running
+        for request in list(open_requests):
+            assert request.task is not None
+            is_done = len(request.task.tokens) >= len(request.prompt) + request.answer_length
+            if is_done or (request.leaves is not None and request.leaves <= step):
+                machine.scheduler.end(request.task)
+                open_requests.remove(request)
+                assert answered_alone(request)[: len(request.task.tokens)] == request.task.tokens
+        step += 1
+        assert step < 20_000
+    assert machine.scheduler.is_idle
+    assert machine.scheduler.cells.active == 0
+    assert machine.scheduler.cells.make_room(capacity)
+    assert machine.memory.used == 0
+
+
+@pytest.mark.parametrize("parallel", [1, 3])
+def test_nobody_starves_while_others_keep_coming(parallel: int):
+    machine = Machine(capacity=200, batch_size=32, parallel=parallel)
+    large = machine.add([7] * 150)
+    for number in range(300):
+        machine.add([number % 50] * 20)
+        for task in list(machine.scheduler.running):
+            if task is not large and len(task.tokens) > 22:
+                machine.scheduler.end(task)
+        machine.step()
+        if len(large.tokens) >= 160:
+            return
+    raise AssertionError("the large prompt starved")
