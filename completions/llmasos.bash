@@ -59,6 +59,9 @@ _llmasos_grammar() {
                 --mirostat-eta=@text
                 --logit-bias=@text
                 --grammar=@text
+                --num-beams=@text
+                --length-penalty=@text
+                --early-stopping=true,false,never
                 --context-length=@text
                 --threads=@text
                 --gpu-layers=@text

@@ -5,7 +5,7 @@
 function __llmasos_valued
     switch "$argv[1]"
         case run
-            string split ' ' -- '-f --file --system --format --schema -n --count -o --output --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --context-length --threads --gpu-layers --kv-type --batch-size --lora'
+            string split ' ' -- '-f --file --system --format --schema -n --count -o --output --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --num-beams --length-penalty --early-stopping --context-length --threads --gpu-layers --kv-type --batch-size --lora'
         case pull
             string split ' ' -- '--as'
         case import
@@ -140,6 +140,9 @@ complete -c llmasos -n "__llmasos_at run" -l mirostat-tau -x -d 'Mirostat: the s
 complete -c llmasos -n "__llmasos_at run" -l mirostat-eta -x -d 'Mirostat: how fast it adapts. (default 0.1)'
 complete -c llmasos -n "__llmasos_at run" -l logit-bias -x -d 'TOKEN=BIAS: add to a token\'s logit, `-inf` forbids it. Again for more'
 complete -c llmasos -n "__llmasos_at run" -l grammar -x -d 'GBNF grammar that the answer must keep to, as text'
+complete -c llmasos -n "__llmasos_at run" -l num-beams -x -d 'Beam search: follow so many likeliest answers at a time. (default 1)'
+complete -c llmasos -n "__llmasos_at run" -l length-penalty -x -d 'Of a beam search: above 0 prefers long answers, below 0 short ones. (default 1)'
+complete -c llmasos -n "__llmasos_at run" -l early-stopping -x -a 'true false never' -d 'End a beam search when as many are finished as are followed (true), when a better one is unlikely (false), or when none can come (never). (default false)'
 complete -c llmasos -n "__llmasos_at run" -l context-length -x -d 'Tokens that prompt and answer may have together'
 complete -c llmasos -n "__llmasos_at run" -l threads -x -d 'Threads to compute with'
 complete -c llmasos -n "__llmasos_at run" -l gpu-layers -x -d 'Layers to put on the GPU; 0 for none'

@@ -79,6 +79,9 @@ _llmasos_grammar() {
         '*--mirostat-eta=[Mirostat\: how fast it adapts. (default 0.1)]:mirostat-eta: ' \
         '*--logit-bias=[TOKEN=BIAS\: add to a token'\''s logit, `-inf` forbids it. Again for more]:logit-bias: ' \
         '*--grammar=[GBNF grammar that the answer must keep to, as text]:grammar: ' \
+        '*--num-beams=[Beam search\: follow so many likeliest answers at a time. (default 1)]:num-beams: ' \
+        '*--length-penalty=[Of a beam search\: above 0 prefers long answers, below 0 short ones. (default 1)]:length-penalty: ' \
+        '*--early-stopping=[End a beam search when as many are finished as are followed (true), when a better one is unlikely (false), or when none can come (never). (default false)]:early-stopping:(true false never)' \
         '*--context-length=[Tokens that prompt and answer may have together]:context-length: ' \
         '*--threads=[Threads to compute with]:threads: ' \
         '*--gpu-layers=[Layers to put on the GPU; 0 for none]:gpu-layers: ' \

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import time
-
 from llmasos.engine.context import Context
 from llmasos.engine.model import Model
 from llmasos.engine.sampler import Sampler
+from llmasos.engine.scheduler import Task
 from llmasos.engine.sequence import Answer, Chunk, Sequence, Stopwatch
 from llmasos.engine.text import StopMatcher, TextDecoder
 
 
 class Answering:
-    """Belongs to the engine's thread. `shifted_tokens` and `cached_tokens` are the engine's to count."""
+    """Belongs to the engine's thread, which counts `shifted_tokens` and `cached_tokens`; `tasks` has but one."""
 
     def __init__(self, sequence: Sequence, model: Model) -> None:
         """Raises BadInputError for sampling that can't be: a grammar that is none, a bias for no token."""
         self.sequence = sequence
+        self.tasks = [Task(list(sequence.prompt_tokens))]
         self.shifted_tokens = 0
         self.cached_tokens = 0
         self._model = model
@@ -27,16 +27,6 @@ class Answering:
         self._shown: list[str] = []
         self._watch: Stopwatch | None = None
         self._prompt_seconds: float | None = None
-
-    @property
-    def reason_to_end(self) -> str | None:
-        """Why the answer ends here, whatever the model would say next."""
-        if self.sequence.is_cancelled.is_set():
-            return "cancelled"
-        seconds = self.sequence.limits.max_seconds
-        if seconds is not None and time.monotonic() - self.sequence.submitted_at >= seconds:
-            return "time"
-        return None
 
     def start(self) -> None:
         """Says that the prompt begins to be read, unless it did before."""

@@ -80,12 +80,13 @@ class Cells:
             return self._take_over(source, length)
         if not self._unused:
             self._drop_idle(self._least_missed(source))
-        number = self._unused.pop()
-        self._active[number] = _Held()
-        if length and self._memory.copy(source, number, length):
-            self._share(source, number, length)
-            return number, length
-        return number, 0
+        return self._copy(source, length)
+
+    def fork(self, number: int) -> tuple[int, int]:
+        """A number for a sequence that goes on from all that another holds, and how much of it that holds already."""
+        if not self._unused:
+            self._drop_idle(self._least_missed(number))
+        return self._copy(number, len(self._active[number].tokens))
 
     def extend(self, number: int, tokens: Sequence[int]) -> None:
         """Says that these were read behind what the sequence holds."""
@@ -159,6 +160,14 @@ class Cells:
             if length > longest:
                 best, longest = number, length
         return best, longest
+
+    def _copy(self, source: int, length: int) -> tuple[int, int]:
+        number = self._unused.pop()
+        self._active[number] = _Held()
+        if length and self._memory.copy(source, number, length):
+            self._share(source, number, length)
+            return number, length
+        return number, 0
 
     def _is_only_choice(self, number: int) -> bool:
         return not self._unused and len(self._idle) == 1

@@ -9,15 +9,19 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Sequence as Tokens
+from typing import TYPE_CHECKING
 
 from llmasos.engine.answering import Answering
 from llmasos.engine.cells import Cells
 from llmasos.engine.context import Aborted, Context, Reading
 from llmasos.engine.model import Model
-from llmasos.engine.options import AnswerOptions, SamplingOptions
+from llmasos.engine.options import AnswerOptions, BeamOptions, SamplingOptions
 from llmasos.engine.scheduler import Part, Scheduler, Task
 from llmasos.engine.sequence import Answer, Sequence
-from llmasos.errors import BadInputError, BusyError, LlmasosError, PromptTooLongError
+from llmasos.errors import BadInputError, BusyError, LlmasosError, PromptTooLongError, UsageError
+
+if TYPE_CHECKING:
+    from llmasos.engine.beam_answering import BeamAnswering
 
 SHIFT_KEPT_SHARE = 4  # of a full context, this part (one in four) stays at the front when the oldest is forgotten
 MOST_SUBMITTED = 10_000
@@ -34,7 +38,7 @@ class Engine:
         self.context = context
         cells = Cells(context.capacity, context.options.sequences, context)
         self._scheduler = Scheduler(cells, batch_size=context.batch_size, parallel=context.options.parallel)
-        self._answering: dict[Task, Answering] = {}
+        self._answering: dict[Task, Answering | BeamAnswering] = {}
         self._most_submitted = most_submitted
         self._changing = threading.Lock()  # held while it is decided who is submitted, read or cancelled
         self._submitted: set[Sequence] = set()  # and not ended
@@ -44,11 +48,18 @@ class Engine:
         self._thread = threading.Thread(target=self._work, name="llmasos-engine", daemon=True)
         self._thread.start()
 
-    def submit(self, prompt_tokens: Tokens[int], sampling: SamplingOptions, limits: AnswerOptions) -> Sequence:
-        """Queues a prompt; iterate over the result for its pieces.
+    def submit(
+        self,
+        prompt_tokens: Tokens[int],
+        sampling: SamplingOptions,
+        limits: AnswerOptions,
+        beams: BeamOptions | None = None,
+    ) -> Sequence:
+        """Queues a prompt; iterate over the result for its pieces, of which a search with `beams` has none.
 
         Raises PromptTooLongError if the context can't hold it and a token more, BadInputError for an empty prompt or
-        token ids that the model does not have, BusyError if too many wait already.
+        token ids that the model does not have, BusyError if too many wait already, UsageError for more beams than the
+        context is made for.
         """
         tokens = list(prompt_tokens)
         if not tokens:
@@ -57,7 +68,11 @@ class Engine:
             raise BadInputError(f"a token id is outside the model's {self.model.vocabulary_size}")
         if len(tokens) >= self.context.length:
             raise PromptTooLongError(len(tokens), self.context.length)
-        sequence = Sequence(tokens, sampling, limits)
+        if beams is not None and beams.num_beams > self._scheduler.parallel:
+            raise UsageError(
+                f"{beams.num_beams} beams are more than the {self._scheduler.parallel} that go on at a time"
+            )
+        sequence = Sequence(tokens, sampling, limits, beams)
         with self._changing:
             if self._is_closing:
                 raise LlmasosError("the engine is closed")
@@ -96,9 +111,9 @@ class Engine:
         while True:
             if not self._receive() and self._scheduler.is_idle:
                 return
-            for task, answering in list(self._answering.items()):
-                if reason := answering.reason_to_end:
-                    self._end(task, reason)
+            for answering in list(dict.fromkeys(self._answering.values())):
+                if reason := answering.sequence.reason_to_end:
+                    self._end(answering, reason)
             if parts := self._scheduler.next_parts():
                 self._read(parts)
 
@@ -114,13 +129,23 @@ class Engine:
 
     def _take_in(self, sequence: Sequence) -> None:
         try:
-            answering = Answering(sequence, self.model)
+            answering = self._answering_for(sequence)
         except BaseException as error:  # whatever it is belongs to the one who waits
             self._tell(sequence, error)
             return
-        task = Task(list(sequence.prompt_tokens))
+        [task] = answering.tasks
         self._answering[task] = answering
         self._scheduler.add(task)
+
+    def _answering_for(self, sequence: Sequence) -> Answering | BeamAnswering:
+        if sequence.beams is None:
+            return Answering(sequence, self.model)
+        from llmasos.engine.beam_answering import BeamAnswering  # NumPy, which other answers do without
+
+        prompt, limit = len(sequence.prompt_tokens), sequence.limits.max_tokens
+        room = (self.context.capacity - prompt) // sequence.beams.num_beams
+        longest = min(self.context.length - prompt, room, *([] if limit is None else [limit]))
+        return BeamAnswering(sequence, self.model, longest)
 
     def _read(self, parts: list[Part]) -> None:
         """One forward pass."""
@@ -134,17 +159,17 @@ class Engine:
                 self._scheduler.undone(part.task)
             return
         except BaseException as error:
-            for part in parts:
-                self._fail(part.task, error)
+            for answering in {self._answering[part.task] for part in parts}:
+                self._fail(answering, error)
             return
         finally:
             self._announce([])
         self._scheduler.done(parts)
         for part, index in zip(parts, indices, strict=True):
-            if part.is_last:
-                self._advance(part.task, index)
+            if part.is_last and part.task in self._answering:  # else a beam of a search that has ended just now
+                self._advance(part.task, self._answering[part.task], index)
 
-    def _announce(self, answering: list[Answering]) -> bool:
+    def _announce(self, answering: list[Answering | BeamAnswering]) -> bool:
         """Says whom the next pass reads for, so that it can be aborted; false if nobody of them wants it any more."""
         for each in answering:
             each.start()
@@ -160,20 +185,38 @@ class Engine:
         if self._is_unwanted():
             self.context.abort()
 
-    def _advance(self, task: Task, index: int) -> None:
+    def _advance(self, task: Task, answering: Answering | BeamAnswering, index: int) -> None:
         """Chooses a task's next token by the logits at an index of the pass just made."""
-        answering = self._answering[task]
         try:
-            token, reason = answering.choose(self.context, index)
-            if reason is None and len(task.tokens) >= self.context.length:
-                reason = self._outgrow(task, answering)
+            if isinstance(answering, Answering):
+                self._grow(task, answering, index)
+            else:
+                self._note(task, answering, index)
         except BaseException as error:
-            self._fail(task, error)
-            return
+            self._fail(answering, error)
+
+    def _grow(self, task: Task, answering: Answering, index: int) -> None:
+        token, reason = answering.choose(self.context, index)
+        if reason is None and len(task.tokens) >= self.context.length:
+            reason = self._outgrow(task, answering)
         if reason is None:
             task.tokens.append(token)
         else:
-            self._end(task, reason)
+            self._end(answering, reason)
+
+    def _note(self, task: Task, search: BeamAnswering, index: int) -> None:
+        """When the last of the beams is read, others take their places."""
+        search.note(task, self.context, index)
+        if search.is_waiting:
+            return
+        heirs = [] if search.is_done else search.advance()
+        if not heirs:
+            self._end(search, "")
+            return
+        for each in search.tasks:
+            del self._answering[each]
+        search.tasks = self._scheduler.fork(search.tasks, heirs)
+        self._answering.update(dict.fromkeys(search.tasks, search))
 
     def _outgrow(self, task: Task, answering: Answering) -> str | None:
         """Makes room in a full context by forgetting half of what follows the kept front, or says why not."""
@@ -185,17 +228,20 @@ class Engine:
         answering.shifted_tokens += count
         return None
 
-    def _end(self, task: Task, reason: str) -> None:
-        answering = self._answering.pop(task)
-        answering.cached_tokens = task.spared or 0
-        self._scheduler.end(task)
+    def _end(self, answering: Answering | BeamAnswering, reason: str) -> None:
+        answering.cached_tokens = answering.tasks[0].spared or 0
+        self._take_out(answering, keep=True)
         self._tell(answering.sequence, answering.finish(reason))
 
-    def _fail(self, task: Task, error: BaseException) -> None:
-        answering = self._answering.pop(task)
-        self._scheduler.end(task, keep=False)
+    def _fail(self, answering: Answering | BeamAnswering, error: BaseException) -> None:
+        self._take_out(answering, keep=False)
         answering.close()
         self._tell(answering.sequence, error)
+
+    def _take_out(self, answering: Answering | BeamAnswering, *, keep: bool) -> None:
+        for task in answering.tasks:
+            del self._answering[task]
+            self._scheduler.end(task, keep=keep)
 
     def _tell(self, sequence: Sequence, event: Answer | BaseException) -> None:
         with self._changing:

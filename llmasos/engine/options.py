@@ -102,6 +102,22 @@ class AnswerOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BeamOptions:
+    """A beam search: the likeliest answers as a whole, instead of the likeliest token each time. Nothing is drawn."""
+
+    num_beams: int = option(1, "Beam search: follow so many likeliest answers at a time.", minimum=1, maximum=64)
+    length_penalty: float = option(
+        1.0, "Of a beam search: above 0 prefers long answers, below 0 short ones.", minimum=-10, maximum=10
+    )
+    early_stopping: str = option(
+        "false",
+        "End a beam search when as many are finished as are followed (true), when a better one is unlikely (false), or "
+        "when none can come (never).",
+        choices=("true", "false", "never"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LoadOptions:
     """How a model is brought into memory. None means: chosen for this machine."""
 
@@ -120,4 +136,4 @@ class LoadOptions:
     mlock: bool = option(False, "Keep the model in memory, never swapped out.", panel=RARE)
 
 
-ALL_OPTIONS = (SamplingOptions, AnswerOptions, LoadOptions)
+ALL_OPTIONS = (SamplingOptions, AnswerOptions, LoadOptions, BeamOptions)

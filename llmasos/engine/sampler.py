@@ -8,11 +8,12 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from llmasos.engine.bindings import captured_complaints, lib, log
-from llmasos.engine.context import Context, logits_at
+from llmasos.engine.bindings import lib
+from llmasos.engine.context import Context
+from llmasos.engine.grammar_check import GrammarCheck
 from llmasos.engine.model import Model
 from llmasos.engine.options import MOST_TOKENS, SamplingOptions
-from llmasos.errors import BadInputError, UsageError
+from llmasos.errors import UsageError
 
 SEEDS = 2**32 - 1  # the one beyond means a random seed to llama.cpp
 MIROSTAT_CANDIDATES = 100  # llama.cpp's m
@@ -27,7 +28,7 @@ class Sampler:
         self._chain = _make_chain(model, options, self.seed)
         self._looks_back = bool(_penalizes(options) or options.dry_multiplier)
         try:
-            self._grammar = _GrammarCheck(model, options.grammar) if options.grammar else None
+            self._grammar = GrammarCheck(model, options.grammar) if options.grammar else None
         except BaseException:
             lib.llama_sampler_free(self._chain)
             raise
@@ -52,57 +53,6 @@ class Sampler:
         if self._grammar:
             self._grammar.close()
             self._grammar = None
-
-
-class _GrammarCheck:
-    """A grammar by rejection: the chain chooses, the grammar is asked about that token alone, and only if it refuses
-    are all tokens put to it. Asking it first about 49,000 tokens would cost 5 ms for each one chosen.
-    """
-
-    def __init__(self, model: Model, grammar: str) -> None:
-        log.clear()
-        with captured_complaints() as complaints:
-            self._grammar = lib.llama_sampler_init_grammar(model.vocabulary, grammar.encode(), b"root")
-        if not self._grammar:
-            raise BadInputError(f"the grammar can't be used: {complaints[0] or log.last_errors() or 'no reason'}")
-        self._size = model.vocabulary_size
-        self._candidates = (lib.llama_token_data * self._size)()
-        self._one = (lib.llama_token_data * 1)()
-
-    def sample(self, chain: Any, context: Context, index: int) -> int:
-        token = self._apply(chain, self._fill(context, index))
-        if not self._admits(token):
-            candidates = self._fill(context, index)
-            lib.llama_sampler_apply(self._grammar, ctypes.byref(candidates))
-            token = self._apply(chain, candidates)
-            if not self._admits(token):
-                raise BadInputError("the grammar admits no token here")
-        lib.llama_sampler_accept(self._grammar, token)
-        return token
-
-    def close(self) -> None:
-        if self._grammar:
-            lib.llama_sampler_free(self._grammar)
-            self._grammar = None
-
-    def _admits(self, token: int) -> bool:
-        self._one[0].id, self._one[0].logit = token, 1.0
-        array = lib.llama_token_data_array(self._one, 1, -1, False)
-        lib.llama_sampler_apply(self._grammar, ctypes.byref(array))
-        return not math.isinf(self._one[0].logit)
-
-    def _apply(self, chain: Any, candidates: Any) -> int:
-        lib.llama_sampler_apply(chain, ctypes.byref(candidates))
-        return int(candidates.data[candidates.selected].id)
-
-    def _fill(self, context: Context, index: int) -> Any:
-        """Every token with its logit, for a chain to choose from."""
-        import numpy as np  # 0.1 s that only an answer with a grammar pays
-
-        view = np.frombuffer(self._candidates, dtype=[("id", np.int32), ("logit", np.float32), ("p", np.float32)])
-        view["id"] = np.arange(self._size, dtype=np.int32)
-        view["logit"] = np.frombuffer(logits_at(context, index, self._size), dtype=np.float32)
-        return lib.llama_token_data_array(self._candidates, self._size, -1, False)
 
 
 def _make_chain(model: Model, options: SamplingOptions, seed: int) -> Any:

@@ -25,13 +25,14 @@ LOOKED_AT = 32  # of those who wait, who are asked in one turn whether they can 
 class Task:
     """A sequence as the scheduler sees it: the tokens that the cache is to hold, which grow with the answer.
 
-    `logits_from`: of the tokens from this one on logits are wanted, and not only of the last. `number` is its place in
-    the cache, -1 while it waits; `read` says how many of the tokens the cache holds, and `spared` how many it held when
-    the task was first let in.
+    `logits_from`: of the tokens from this one on logits are wanted, and not only of the last. `width`: so many tasks it
+    may become (`fork`). `number` is its place in the cache, -1 while it waits; `read` says how many of the tokens the
+    cache holds, and `spared` how many it held when the task was first let in.
     """
 
     tokens: list[int]
     logits_from: int | None = None
+    width: int = 1
     number: int = -1
     read: int = 0
     spared: int | None = None
@@ -124,19 +125,46 @@ class Scheduler:
         else:
             task.read = self.cells.truncate(task.number, start)
 
+    def fork(self, tasks: Sequence[Task], heirs: Sequence[tuple[int, int]]) -> list[Task]:
+        """Replaces tasks that were read by others that go on from them: each from a task by its index, with a token.
+
+        These are no more than the width of the task from which all of them come.
+        """
+        for index in set(range(len(tasks))) - {index for index, _ in heirs}:
+            self.end(tasks[index], keep=False)
+        going_on: list[Task] = []
+        for index, _ in heirs:
+            tasks[index].width = 1
+            going_on.append(self._copy(tasks[index]) if tasks[index] in going_on else tasks[index])
+        for task, (_, token) in zip(going_on, heirs, strict=True):
+            task.tokens.append(token)
+        return going_on
+
+    def _copy(self, task: Task) -> Task:
+        copy = Task(list(task.tokens), spared=task.spared)
+        if task.number < 0:  # it was sent back after it had been read
+            self.waiting.appendleft(copy)
+        else:
+            copy.number, copy.read = self.cells.fork(task.number)
+            self.running.append(copy)
+        return copy
+
     # Who is let in.
 
     def _let_in(self) -> None:
         passed_over: list[Task] = []
-        while self.waiting and len(self.running) < self.parallel and len(passed_over) < LOOKED_AT:
+        while self.waiting and len(passed_over) < LOOKED_AT:
             task = self.waiting[0]
             if self._is_about_to_be_read(task):
                 passed_over.append(self.waiting.popleft())
-            elif self._fits(task):
+            elif self._has_place(task) and self._fits(task):
                 self._begin(self.waiting.popleft())
             else:
                 break
         self.waiting.extendleft(reversed(passed_over))
+
+    def _has_place(self, task: Task) -> bool:
+        return sum(each.width for each in (*self.running, task)) <= self.parallel
 
     def _is_about_to_be_read(self, task: Task) -> bool:
         """Whether another task is just reading what this one begins with."""
@@ -148,8 +176,8 @@ class Scheduler:
 
     def _fits(self, task: Task) -> bool:
         """Whether there is room for all that the task has, and for the answers to grow a while."""
-        if not self.running:
-            return True
+        if all(other.pending == 0 for other in self.running):
+            return True  # there is nobody, or those who are there wait for this one
         growth = ROOM_TO_GROW * (len(self.running) + 1)
         promised = sum(other.pending for other in self.running)
         return (

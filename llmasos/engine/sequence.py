@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from llmasos.engine.options import AnswerOptions, SamplingOptions
+from llmasos.engine.options import AnswerOptions, BeamOptions, SamplingOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Answer:
     """A finished answer. Times are in seconds.
 
     `finish_reason` is `stop` (the model's end or a stop string), `length` or `time` (as many tokens or as long as asked
-    for), `context` (it is full) or `cancelled`.
+    for), `context` (it is full) or `cancelled`. A beam search gives a `score`, and the next best in `others`.
     """
 
     text: str
@@ -37,6 +37,8 @@ class Answer:
     seed: int
     stop: str | None = None
     shifted_tokens: int = 0
+    score: float | None = None
+    others: tuple[Answer, ...] = ()
 
     @property
     def tokens_per_second(self) -> float:
@@ -60,10 +62,19 @@ class Sequence:
     prompt_tokens: list[int]
     sampling: SamplingOptions
     limits: AnswerOptions
+    beams: BeamOptions | None = None
     is_cancelled: threading.Event = field(default_factory=threading.Event)
     submitted_at: float = field(default_factory=time.monotonic)
     answer: Answer | None = None
     _events: queue.SimpleQueue[Chunk | Answer | BaseException] = field(default_factory=queue.SimpleQueue)
+
+    @property
+    def reason_to_end(self) -> str | None:
+        """Why the answer ends here, whatever the model would say next."""
+        if self.is_cancelled.is_set():
+            return "cancelled"
+        seconds = self.limits.max_seconds
+        return "time" if seconds is not None and time.monotonic() - self.submitted_at >= seconds else None
 
     def emit(self, event: Chunk | Answer | BaseException) -> None:
         """Called by the engine: a piece, then at last the answer or what went wrong."""

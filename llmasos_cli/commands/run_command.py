@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmasos.engine.options import ALL_OPTIONS, AnswerOptions, LoadOptions, SamplingOptions
+from llmasos.engine.options import ALL_OPTIONS, AnswerOptions, BeamOptions, LoadOptions, SamplingOptions
 from llmasos.errors import BadInputError, UsageError
 from llmasos.files import require_writable, write_output
 from llmasos_cli import output
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 SEEDS = 2**32 - 1  # the one beyond means a random seed to llama.cpp
 MOST_AT_A_TIME = 16  # answers to one prompt
+GREEDY = ("temperature", 0)
 CUTS = {"length": "--max-tokens", "time": "--max-seconds"}  # what ends an answer that would have gone on
 BETWEEN_ANSWERS = "---\n"
 UNKNOWN_ANSWER_TOKENS = 1024  # room planned for an answer whose length nobody set
@@ -77,6 +79,7 @@ class _Wanted:
 
 
 @takes(LoadOptions, "loading", "Loading")
+@takes(BeamOptions, "beams", "Beam search")
 @takes(SamplingOptions, "sampling", "Sampling")
 @takes(AnswerOptions, "limits", "Answer")
 def run_command(
@@ -96,6 +99,7 @@ def run_command(
     *,
     sampling: dict[str, Any],
     limits: dict[str, Any],
+    beams: dict[str, Any],
     loading: dict[str, Any],
 ) -> None:
     """Answers one prompt. The model is pulled first if it is not here.
@@ -117,7 +121,8 @@ def run_command(
     if shape and "grammar" in sampling:
         raise UsageError("--grammar and --schema or --format both say what the answer looks like", hint="choose one")
     sampling |= shape
-    flags = {**sampling, **limits, **loading}
+    _require_no_draw(beams, sampling, count)
+    flags = {**sampling, **limits, **beams, **loading}
     for options in ALL_OPTIONS:
         layered(options, *configured(options), flags)  # a wrong value is told before anything is pulled
     for adapter in layered(LoadOptions, *configured(LoadOptions), flags).lora:
@@ -130,6 +135,17 @@ def run_command(
     own.pop("lora", None)  # a model names no files of this disk
     chosen = [layered(options, own, *configured(options), flags) for options in ALL_OPTIONS]
     _answer(located, wanted, *chosen, suggested_context=suggested_context, verbose=verbose)
+
+
+def _require_no_draw(beams: dict[str, Any], sampling: dict[str, Any], count: int) -> None:
+    """Refuses what has no meaning in a beam search."""
+    wanted = beams.get("num_beams", 1)
+    drawn = [name for name, value in sampling.items() if name not in ("grammar", "seed") and (name, value) != GREEDY]
+    if wanted > 1 and drawn:
+        flag = f"--{drawn[0].replace('_', '-')}"
+        raise UsageError(f"--num-beams never draws a token, so {flag} plays no part", hint=f"leave out {flag}")
+    if 1 < wanted < count:
+        raise UsageError(f"{wanted} beams can't give {count} answers", hint="raise --num-beams")
 
 
 def _read_prompt(prompt: str | None, files: list[Path]) -> str:
@@ -189,6 +205,7 @@ def _answer(
     sampling: Any,
     limits: Any,
     loading: Any,
+    beams: Any,
     *,
     suggested_context: int,
     verbose: bool,
@@ -209,13 +226,17 @@ def _answer(
     ) as loaded:
         _warn_of_unused_gpu(loaded)
         prompter = _make_prompter(loaded, wanted)
-        parallel = min(wanted.count, MOST_AT_A_TIME)
+        parallel = max(beams.num_beams, min(wanted.count, MOST_AT_A_TIME))
         with loaded.start(len(prompter.tokens(wanted.text)), parallel=parallel) as engine:
             _tell_plan(loaded, verbose=verbose)
             fitted = prompter.fit(wanted.text, engine, limits.on_overflow)
             if fitted.note:
                 output.note(f"note: {fitted.note}")
-            _write_answers(engine, fitted.tokens, wanted, sampling, limits)
+            if beams.num_beams > 1:
+                sequences = [engine.submit(fitted.tokens, sampling, limits, beams)]
+            else:
+                sequences = _submit(engine, fitted.tokens, wanted.count, sampling, limits)
+            _write_answers(engine, sequences, wanted)
 
 
 def _tell_plan(loaded: Loaded, *, verbose: bool) -> None:
@@ -261,45 +282,52 @@ def _warn_of_unused_gpu(loaded: Loaded) -> None:
         output.note(f"warning: --gpu-layers {asked} was asked for and there is no graphics card; the processor works")
 
 
-def _write_answers(engine: Engine, tokens: list[int], wanted: _Wanted, sampling: Any, limits: Any) -> None:
-    seeds = [None if sampling.seed is None else (sampling.seed + index) % SEEDS for index in range(wanted.count)]
-    sequences = [engine.submit(tokens, replace(sampling, seed=seed), limits) for seed in seeds]
-    texts = []
-    for index, sequence in enumerate(sequences):
-        if index and not wanted.as_json:
-            texts.append(BETWEEN_ANSWERS)
+def _submit(engine: Engine, tokens: list[int], count: int, sampling: Any, limits: Any) -> list[Sequence]:
+    """All answers at once, each with a seed of its own."""
+    seeds = [None if sampling.seed is None else (sampling.seed + index) % SEEDS for index in range(count)]
+    return [engine.submit(tokens, replace(sampling, seed=seed), limits) for seed in seeds]
+
+
+def _write_answers(engine: Engine, sequences: list[Sequence], wanted: _Wanted) -> None:
+    texts: list[str] = []
+    for sequence in sequences:
+        for answer, has_been_shown in _answers_of(engine, sequence, wanted, is_first=not texts):
+            _tell_end(engine, sequence, answer)
+            if texts and not wanted.as_json:
+                texts.append(BETWEEN_ANSWERS)
+            texts.append(_json_line(answer) if wanted.as_json else f"{answer.text}\n")
             if wanted.to_file is None:
-                output.write(BETWEEN_ANSWERS)
-        texts.append(_write_answer(engine, sequence, wanted))
+                output.write("\n" if has_been_shown else texts[-1])
+            if wanted.with_stats:
+                output.note(_stats(answer))
     if wanted.to_file:
         write_output(wanted.to_file, "".join(texts))
 
 
-def _write_answer(engine: Engine, sequence: Sequence, wanted: _Wanted) -> str:
-    """Streams one answer; returns what was, or is to be, written."""
+def _answers_of(
+    engine: Engine, sequence: Sequence, wanted: _Wanted, *, is_first: bool
+) -> Iterator[tuple[Answer, bool]]:
+    """One answer, or the best of a beam search; and whether its text has been shown as it grew."""
     from llmasos.chat.prompt import follow
     from llmasos.engine.sequence import Answer, Chunk
 
     shows_text = not wanted.as_json and wanted.to_file is None
-    answer: Answer | None = None
+    if shows_text and not is_first:
+        output.write(BETWEEN_ANSWERS)
     try:
         for piece in follow(engine, sequence):
-            if isinstance(piece, Answer):
-                answer = piece
-            elif isinstance(piece, Chunk) and shows_text:
+            if isinstance(piece, Chunk) and shows_text:
                 output.write(piece.text)
     except KeyboardInterrupt:
         if shows_text:
             output.write_line()  # the shell's prompt begins on a line of its own
         raise
-    assert answer is not None
-    _tell_end(engine, sequence, answer)
-    line = _json_line(answer) if wanted.as_json else f"{answer.text}\n"
-    if wanted.to_file is None:
-        output.write(line if wanted.as_json else "\n")
-    if wanted.with_stats:
-        output.note(_stats(answer))
-    return line
+    assert isinstance(piece, Answer)
+    yield piece, shows_text and sequence.beams is None
+    for other in piece.others[: wanted.count - 1]:
+        if shows_text:
+            output.write(BETWEEN_ANSWERS)
+        yield other, False
 
 
 def _tell_end(engine: Engine, sequence: Sequence, answer: Answer) -> None:
@@ -339,6 +367,7 @@ def _facts(answer: Any) -> dict[str, Any]:
             "tokens_per_second": answer.tokens_per_second,
         },
         "seed": answer.seed,
+        **({} if answer.score is None else {"score": answer.score}),
     }
 
 

@@ -275,3 +275,36 @@ def test_help_shows_examples(llmasos):
 def test_a_stored_model_runs_by_its_name(llmasos, tiny_model: Path):
     assert llmasos("pull", tiny_model, "--as", "tiny").exit_code == 0
     assert llmasos("run", "tiny", "the cat", *FIXED).exit_code == 0
+
+
+def test_a_beam_search_gives_the_best_answers_in_their_order(llmasos, tiny_model):
+    flags = ("--num-beams", "4", "-n", "3", "--max-tokens", "8", "--ignore-eos")
+    answers = [json.loads(line) for line in llmasos("run", tiny_model, "the cat", *flags, "--json").stdout.splitlines()]
+    scores = [answer["score"] for answer in answers]
+    assert len(scores) == 3
+    assert scores == sorted(scores, reverse=True)
+    shown = llmasos("run", tiny_model, "the cat", *flags).stdout
+    assert shown == "---\n".join(f"{answer['text']}\n" for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--num-beams", "2", "-n", "3"], "2 beams can't give 3 answers"),
+        (["--num-beams", "2", "--top-p", "0.5"], "--num-beams never draws a token, so --top-p plays no part"),
+        (["--num-beams", "0"], "num_beams is at least 1"),
+        (["--num-beams", "2", "--early-stopping", "maybe"], "is one of true, false, never"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_a_beam_search_can_not_be_is_refused(llmasos, tiny_model, flags, told):
+    result = llmasos("run", tiny_model, "the cat", *flags)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert told in result.stderr
+
+
+def test_an_answer_ends_after_max_seconds_with_a_note(llmasos, tiny_model):
+    flags = ("--max-seconds", "0.3", "--ignore-eos", "--on-overflow", "shift", "--json")
+    result = llmasos("run", tiny_model, "the cat", *flags)
+    assert json.loads(result.stdout)["finish_reason"] == "time"
+    assert "cut at --max-seconds" in result.stderr
