@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from llmasos.engine.context import Context
 from llmasos.engine.model import Model
+from llmasos.engine.options import ScoreOptions
 from llmasos.engine.sampler import Sampler
 from llmasos.engine.scheduler import Task
 from llmasos.engine.sequence import Answer, Chunk, Sequence, Stopwatch
 from llmasos.engine.text import StopMatcher, TextDecoder
+
+if TYPE_CHECKING:
+    from llmasos.engine.scores import ScoreTaker
 
 
 class Answering:
@@ -16,11 +22,12 @@ class Answering:
     def __init__(self, sequence: Sequence, model: Model) -> None:
         """Raises BadInputError for sampling that can't be: a grammar that is none, a bias for no token."""
         self.sequence = sequence
-        self.tasks = [Task(list(sequence.prompt_tokens))]
+        self.tasks = [Task(list(sequence.prompt_tokens), _first_logits(sequence.scores))]
         self.shifted_tokens = 0
         self.cached_tokens = 0
         self._model = model
         self._sampler = Sampler(model, sequence.sampling)
+        self._scores = _make_taker(sequence.scores, model)
         self._decoder = TextDecoder()
         self._matcher = StopMatcher(sequence.limits.stop)
         self._tokens: list[int] = []
@@ -43,7 +50,20 @@ class Answering:
             if self.sequence.limits.max_tokens == 0:
                 return -1, "length"
         token = self._sampler.sample(context, index)
+        if self._scores is not None:
+            self._scores.take_answer(context, index, token)
         return token, self._add(token)
+
+    def score_prompt(self, context: Context, index: int, end: int, count: int) -> None:
+        """Scores prompt tokens by the `count` rows of the pass just made, up to an index; `end`: how far it has read.
+
+        The last row of all stands before the answer's first token.
+        """
+        tokens = self.sequence.prompt_tokens
+        positions = range(end - count + 1, min(end + 1, len(tokens)))
+        if self._scores is not None and positions:
+            last = index - (end + 1 - positions.stop)
+            self._scores.take_prompt(context, last, positions, tokens[positions.start : positions.stop])
 
     def finish(self, reason: str) -> Answer:
         """Shows what was held back, and closes the sampler."""
@@ -63,6 +83,8 @@ class Answering:
             seed=self._sampler.seed,
             stop=self._matcher.matched,
             shifted_tokens=self.shifted_tokens,
+            prompt_scores=self._scores.of_prompt if self._scores else (),
+            token_scores=self._scores.of_answer[: len(self._tokens)] if self._scores else (),
         )
 
     def close(self) -> None:
@@ -85,3 +107,16 @@ class Answering:
         if text:
             self._shown.append(text)
             self.sequence.emit(Chunk(text, len(self._tokens)))
+
+
+def _first_logits(scores: ScoreOptions | None) -> int | None:
+    """The first prompt token whose logits are wanted: that before the first to be scored."""
+    return None if scores is None or scores.prompt_from is None else max(0, scores.prompt_from - 1)
+
+
+def _make_taker(scores: ScoreOptions | None, model: Model) -> ScoreTaker | None:
+    if scores is None:
+        return None
+    from llmasos.engine.scores import ScoreTaker  # NumPy, which other answers do without
+
+    return ScoreTaker(scores, model.vocabulary_size)

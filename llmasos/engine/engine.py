@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Callable
 from collections.abc import Sequence as Tokens
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,9 @@ from llmasos.engine.answering import Answering
 from llmasos.engine.cells import Cells
 from llmasos.engine.context import Aborted, Context, Reading
 from llmasos.engine.model import Model
-from llmasos.engine.options import AnswerOptions, BeamOptions, SamplingOptions
+from llmasos.engine.options import AnswerOptions, BeamOptions, SamplingOptions, ScoreOptions
 from llmasos.engine.scheduler import Part, Scheduler, Task
-from llmasos.engine.sequence import Answer, Sequence
+from llmasos.engine.sequence import Answer, Event, Sequence
 from llmasos.errors import BadInputError, BusyError, LlmasosError, PromptTooLongError, UsageError
 
 if TYPE_CHECKING:
@@ -54,12 +55,16 @@ class Engine:
         sampling: SamplingOptions,
         limits: AnswerOptions,
         beams: BeamOptions | None = None,
+        *,
+        scores: ScoreOptions | None = None,
+        listener: Callable[[Event], None] | None = None,
     ) -> Sequence:
         """Queues a prompt; iterate over the result for its pieces, of which a search with `beams` has none.
 
-        Raises PromptTooLongError if the context can't hold it and a token more, BadInputError for an empty prompt or
-        token ids that the model does not have, BusyError if too many wait already, UsageError for more beams than the
-        context is made for.
+        A `listener` is given the pieces, and at last the Answer or an error, in the engine's thread instead; it must
+        neither wait nor fail. Raises PromptTooLongError if the context can't hold the prompt and a token more,
+        BadInputError for an empty prompt or token ids that the model does not have, BusyError if too many wait already,
+        UsageError for more beams than the context is made for.
         """
         tokens = list(prompt_tokens)
         if not tokens:
@@ -72,7 +77,7 @@ class Engine:
             raise UsageError(
                 f"{beams.num_beams} beams are more than the {self._scheduler.parallel} that go on at a time"
             )
-        sequence = Sequence(tokens, sampling, limits, beams)
+        sequence = Sequence(tokens, sampling, limits, beams, scores, listener)
         with self._changing:
             if self._is_closing:
                 raise LlmasosError("the engine is closed")
@@ -166,6 +171,7 @@ class Engine:
             self._announce([])
         self._scheduler.done(parts)
         for part, index in zip(parts, indices, strict=True):
+            self._take_scores(part, index)
             if part.is_last and part.task in self._answering:  # else a beam of a search that has ended just now
                 self._advance(part.task, self._answering[part.task], index)
 
@@ -184,6 +190,14 @@ class Engine:
     def _abort_if_nobody_wants_it(self) -> None:
         if self._is_unwanted():
             self.context.abort()
+
+    def _take_scores(self, part: Part, index: int) -> None:
+        answering = self._answering.get(part.task)
+        if part.task.logits_from is not None and isinstance(answering, Answering):
+            try:
+                answering.score_prompt(self.context, index, part.position + len(part.tokens), part.logit_count)
+            except BaseException as error:
+                self._fail(answering, error)
 
     def _advance(self, task: Task, answering: Answering | BeamAnswering, index: int) -> None:
         """Chooses a task's next token by the logits at an index of the pass just made."""

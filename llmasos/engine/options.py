@@ -102,6 +102,17 @@ class AnswerOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreOptions:
+    """Which scores are wanted: of the answer's tokens always, of the prompt's from the one at `prompt_from` on.
+
+    The first token has none, as nothing stands before it. With `top` come so many of the likeliest tokens too.
+    """
+
+    prompt_from: int | None = None
+    top: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BeamOptions:
     """A beam search: the likeliest answers as a whole, instead of the likeliest token each time. Nothing is drawn."""
 

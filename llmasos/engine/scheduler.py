@@ -44,8 +44,9 @@ class Task:
 
     @property
     def beginning(self) -> list[int]:
-        """What others may have read for it: not the tokens whose logits are wanted."""
-        return self.tokens[: len(self.tokens) - 1 if self.logits_from is None else self.logits_from]
+        """What others may have read for it: not the tokens whose logits are wanted, of which the last is one."""
+        last = len(self.tokens) - 1
+        return self.tokens[: last if self.logits_from is None else min(last, self.logits_from)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from llmasos.engine.options import AnswerOptions, BeamOptions, SamplingOptions
+from llmasos.engine.options import AnswerOptions, BeamOptions, SamplingOptions, ScoreOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,15 @@ class Chunk:
 
     text: str
     completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScore:
+    """A token with its log-probability (natural, over the whole vocabulary), and the likeliest with theirs."""
+
+    token: int
+    log_probability: float
+    top: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,8 @@ class Answer:
     seed: int
     stop: str | None = None
     shifted_tokens: int = 0
+    prompt_scores: tuple[TokenScore, ...] = ()
+    token_scores: tuple[TokenScore, ...] = ()
     score: float | None = None
     others: tuple[Answer, ...] = ()
 
@@ -55,6 +66,9 @@ class Answer:
         return read / self.prompt_seconds if self.prompt_seconds > 0 else 0.0
 
 
+Event = Chunk | Answer | BaseException
+
+
 @dataclass(eq=False)
 class Sequence:
     """What the engine's thread fills and a reader empties. `is_cancelled` may be set by anybody."""
@@ -63,10 +77,12 @@ class Sequence:
     sampling: SamplingOptions
     limits: AnswerOptions
     beams: BeamOptions | None = None
+    scores: ScoreOptions | None = None
+    listener: Callable[[Event], None] | None = None
     is_cancelled: threading.Event = field(default_factory=threading.Event)
     submitted_at: float = field(default_factory=time.monotonic)
     answer: Answer | None = None
-    _events: queue.SimpleQueue[Chunk | Answer | BaseException] = field(default_factory=queue.SimpleQueue)
+    _events: queue.SimpleQueue[Event] = field(default_factory=queue.SimpleQueue)
 
     @property
     def reason_to_end(self) -> str | None:
@@ -76,9 +92,12 @@ class Sequence:
         seconds = self.limits.max_seconds
         return "time" if seconds is not None and time.monotonic() - self.submitted_at >= seconds else None
 
-    def emit(self, event: Chunk | Answer | BaseException) -> None:
-        """Called by the engine: a piece, then at last the answer or what went wrong."""
-        self._events.put(event)
+    def emit(self, event: Event) -> None:
+        """Called by the engine: a piece, then at last the answer or what went wrong. Who listens gets it at once."""
+        if self.listener is None:
+            self._events.put(event)
+        else:
+            self.listener(event)
 
     def __iter__(self) -> Iterator[Chunk]:
         """The pieces as they come; afterwards `answer` is there."""

@@ -1,0 +1,62 @@
+"""Scores: what a model gave to the tokens that came, and to those that might have, read off the logits in place.
+
+Rows of logits are reduced as they are made, a part of a pass at a time: there is never a row for every position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from llmasos import native
+from llmasos.engine.context import Context, logits_at
+from llmasos.engine.options import ScoreOptions
+from llmasos.engine.sequence import TokenScore
+
+
+class ScoreTaker:
+    """Belongs to one sequence, and to the engine's thread."""
+
+    def __init__(self, options: ScoreOptions, vocabulary_size: int) -> None:
+        self._top = options.top
+        self._width = vocabulary_size
+        self._of_prompt: dict[int, TokenScore] = {}  # by position; what is read again is scored again
+        self._of_answer: list[TokenScore] = []
+
+    def take_prompt(self, context: Context, last_index: int, positions: range, tokens: Sequence[int]) -> None:
+        """Rows that end at an index of the pass just made, and stand before the tokens at these positions."""
+        if not positions:
+            return
+        rows = self._rows(context, last_index - len(positions) + 1, len(positions))
+        for position, score in zip(positions, self._scores(rows, tokens), strict=True):
+            self._of_prompt[position] = score
+
+    def take_answer(self, context: Context, index: int, token: int) -> None:
+        """The row that a token of the answer was chosen by."""
+        self._of_answer += self._scores(self._rows(context, index, 1), [token])
+
+    @property
+    def of_prompt(self) -> tuple[TokenScore, ...]:
+        return tuple(self._of_prompt[position] for position in sorted(self._of_prompt))
+
+    @property
+    def of_answer(self) -> tuple[TokenScore, ...]:
+        return tuple(self._of_answer)
+
+    def _rows(self, context: Context, first_index: int, count: int) -> native.Floats:
+        view: Any = logits_at(context, first_index, count * self._width)
+        return np.frombuffer(view, np.float32).reshape(count, self._width)
+
+    def _scores(self, rows: native.Floats, tokens: Sequence[int]) -> list[TokenScore]:
+        if self._top == 0:
+            log_probabilities = native.log_probabilities(rows, np.asarray(tokens)).tolist()
+            return [TokenScore(token, value) for token, value in zip(tokens, log_probabilities, strict=True)]
+        top = native.top(rows, self._top)
+        others = (top.logits - top.log_sums[:, None]).tolist()
+        own = rows[np.arange(len(rows)), np.asarray(tokens)] - top.log_sums
+        return [
+            TokenScore(token, value, tuple(zip(listed, values, strict=True)))
+            for token, value, listed, values in zip(tokens, own.tolist(), top.tokens.tolist(), others, strict=True)
+        ]
