@@ -72,12 +72,14 @@ class Loaded:
             self.model.close()
             raise
 
-    def start(self, prompt_tokens: int, *, parallel: int = 1) -> Engine:
+    def start(self, prompt_tokens: int, *, parallel: int = 1, cells: int = 0, kept: int = 0) -> Engine:
         """An engine whose context has room for that prompt and an answer, as far as the model and the memory allow.
 
-        `parallel` answers may be worked on at a time, to the same prompt if there shall be room for all of them.
+        `parallel` sequences may be worked on at a time; `cells` tokens all together shall have, as many as that many
+        answers to the one prompt if it is 0. `kept` more sequences are remembered for those that begin like them.
         """
-        cells = prompt_tokens + parallel * self.answer_tokens if parallel > 1 else 0
+        if parallel > 1 and not cells:
+            cells = prompt_tokens + parallel * self.answer_tokens
         wishes = replace(self._wishes(prompt_tokens + self.answer_tokens), wanted_cells=cells)
         self.plan = plan_context(self.plan, self.shape, self.machine, wishes)
         options = ContextOptions(
@@ -88,6 +90,7 @@ class Loaded:
             self.options.flash_attention,
             parallel,
             self.plan.cells,
+            kept,
         )
         return Engine(self.model, Context(self.model, options, self.adapters))
 

@@ -37,6 +37,8 @@ FOREIGN_NAMES = {
     "num_predict": "max_tokens",
     "n_predict": "max_tokens",
     "max_completion_tokens": "max_tokens",
+    "max_time": "max_seconds",
+    "stop_strings": "stop",
     "num_ctx": "context_length",
     "n_ctx": "context_length",
     "num_gpu": "gpu_layers",

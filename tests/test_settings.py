@@ -62,7 +62,7 @@ def test_keys_of_other_options_are_left_to_them(home: Path):
 @pytest.mark.parametrize(("foreign", "ours"), FOREIGN_NAMES.items())
 def test_every_foreign_name_is_that_of_an_option(foreign: str, ours: str):
     [options] = [options for options in ALL_OPTIONS if ours in {each.name for each in fields(options)}]
-    value = "q8_0" if ours == "kv_type" else 1
+    value = {"kv_type": "q8_0", "stop": ("x",)}.get(ours, 1)
     assert getattr(layered(options, {foreign: value}), ours) == value
 
 

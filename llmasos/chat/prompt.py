@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from llmasos.chat.conversation import prompt_tokens
 from llmasos.chat.overflow import SUMMARY_REQUEST, FittedPrompt, Tools, fit_prompt
 from llmasos.chat.template import ChatTemplate, as_messages
 from llmasos.engine.engine import Engine
@@ -29,20 +30,7 @@ class Prompter:
         """The whole prompt for a person's text."""
         if self._template is None:
             return self._model.tokenize(text, add_special=True, parse_special=False)
-        bos = self._model.special_text("bos")
-        rendered = self._render(self._template, text, bos)
-        begins_with_bos = bool(bos) and rendered.startswith(bos)
-        return self._model.tokenize(rendered, add_special=not begins_with_bos, parse_special=True)
-
-    def _render(self, template: ChatTemplate, text: str, bos: str) -> str:
-        """Some templates refuse a system prompt; then it goes before the question."""
-        eos = self._model.special_text("eos")
-        try:
-            return template.render(as_messages(text, self._system), bos=bos, eos=eos)
-        except BadInputError:
-            if not self._system:
-                raise
-            return template.render(as_messages(f"{self._system}\n\n{text}"), bos=bos, eos=eos)
+        return prompt_tokens(self._model, self._template, as_messages(text, self._system))
 
     def fit(self, text: str, engine: Engine, policy: str) -> FittedPrompt:
         """The prompt, made to fit the engine's context by `policy` (see `overflow`)."""

@@ -15,6 +15,7 @@ import transformers
 from conftest import PROJECT, Result, command
 from doubles.checkpoints import write_checkpoint
 from doubles.hub import StandInHub
+from llmasos import LLM
 from llmasos.formats.gguf import read_header
 from llmasos.store.store import ModelStore
 
@@ -77,6 +78,16 @@ def test_gpt2_answers_as_transformers_does_from_an_empty_home(llmasos, hub: Stan
     assert answer(llmasos, "gpt2")["text"] == first["text"]
     assert answer(llmasos, "gpt2", "--offline")["text"] == first["text"]
     assert hub.requests == []
+
+
+def test_python_gets_it_with_the_words_of_transformers(hub: StandInHub, checkpoint: Path):
+    with LLM.from_pretrained("gpt2") as model:
+        assert model.generate(PROMPT, max_new_tokens=COUNT) == continuation(checkpoint)
+        most = len(model.tokenize(PROMPT)) + COUNT
+        text = model.generate(prompt=PROMPT, max_length=most, num_beams=5)
+        assert text == model.generate(prompt=PROMPT, max_new_tokens=COUNT, num_beams=5)
+        assert text
+    assert hub.sent_bytes("pytorch_model.bin") == 0
 
 
 def test_without_more_words_it_streams_a_text(hub: StandInHub):

@@ -1,0 +1,136 @@
+"""What a caller of the Python API may ask for, in our words and transformers', and what the engine makes of it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypedDict
+
+from llmasos.engine.options import AnswerOptions, BeamOptions, SamplingOptions
+from llmasos.errors import UsageError
+from llmasos.settings import canonical_name, configured, layered
+
+# Whoever gives one of these wants tokens drawn; the others of sampling only change what is likely.
+DRAWING = frozenset((
+    "temperature", "top_k", "top_p", "min_p", "seed", "typical_p", "top_n_sigma", "xtc_probability", "xtc_threshold",
+    "mirostat", "mirostat_tau", "mirostat_eta",
+))  # fmt: skip
+
+
+class Loading(TypedDict, total=False):
+    """How a model is brought into memory (`engine.options.LoadOptions`); what is left out is chosen for the machine."""
+
+    context_length: int
+    threads: int
+    gpu_layers: int
+    kv_type: str
+    flash_attention: bool
+    batch_size: int
+    lora: Sequence[str]
+    mmap: bool
+    mlock: bool
+
+
+class Wanted(TypedDict, total=False):
+    """What can be asked of an answer (`engine.options`), and transformers' words for it.
+
+    `max_length` counts the prompt's tokens, `max_new_tokens` and `max_tokens` do not. `do_sample` draws tokens even if
+    no option of drawing is given, or in spite of them does not.
+    """
+
+    max_tokens: int
+    max_new_tokens: int
+    max_length: int
+    max_seconds: float
+    max_time: float
+    stop: str | Sequence[str]
+    stop_strings: str | Sequence[str]
+    ignore_eos: bool
+    on_overflow: str
+    do_sample: bool
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    seed: int | None
+    typical_p: float
+    top_n_sigma: float
+    repeat_penalty: float
+    repetition_penalty: float
+    repeat_last_n: int
+    presence_penalty: float
+    frequency_penalty: float
+    dry_multiplier: float
+    dry_base: float
+    dry_allowed_length: int
+    dry_penalty_last_n: int
+    dry_sequence_breakers: Sequence[str]
+    xtc_probability: float
+    xtc_threshold: float
+    mirostat: int
+    mirostat_tau: float
+    mirostat_eta: float
+    logit_bias: Sequence[str]
+    grammar: str
+    num_beams: int
+    num_return_sequences: int
+    length_penalty: float
+    early_stopping: bool | str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one call asks for, in the engine's words."""
+
+    sampling: SamplingOptions
+    limits: AnswerOptions
+    beams: BeamOptions
+    count: int
+    max_length: int | None
+
+    @property
+    def sequence_count(self) -> int:
+        """How many the engine works on: one for all of a beam search."""
+        return 1 if self.beams.num_beams > 1 else self.count
+
+
+def make_request(wanted: Wanted, own: Mapping[str, Any], *, draws: bool) -> Request:
+    """Options in layers: the model's own, config.toml, the environment, and what is wanted here.
+
+    `draws` says whether tokens are drawn if nothing that is wanted decides it. Raises UsageError for what can't be, or
+    would have no meaning; TypeError for an option that there is not.
+    """
+    require_known(wanted, Wanted)
+    given: dict[str, Any] = {canonical_name(name): value for name, value in wanted.items() if value is not None}
+    count, max_length = given.pop("num_return_sequences", 1), given.pop("max_length", None)
+    if max_length is not None and "max_tokens" in given:
+        raise UsageError("max_length and max_new_tokens both say how long the answer may be", hint="give one")
+    draws = given.pop("do_sample", draws or bool(DRAWING & given.keys())) and given.get("temperature") != 0
+    if isinstance(stopping := given.get("early_stopping"), bool):
+        given["early_stopping"] = str(stopping).lower()
+    sampling = layered(SamplingOptions, own, *configured(SamplingOptions), given)
+    limits = layered(AnswerOptions, own, *configured(AnswerOptions), given)
+    beams = layered(BeamOptions, own, *configured(BeamOptions), given)
+    _require_meaning(beams, count, drawn=sorted(DRAWING & given.keys()), draws=draws)
+    if not draws:
+        sampling = replace(sampling, temperature=0.0)
+    return Request(sampling, limits, beams, count, max_length)
+
+
+def require_known(given: Any, known: Any) -> None:
+    for name in given.keys() - known.__annotations__.keys():
+        near = difflib.get_close_matches(name, known.__annotations__, n=1)
+        raise TypeError(f"there is no option {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+
+
+def _require_meaning(beams: BeamOptions, count: int, *, drawn: list[str], draws: bool) -> None:
+    """Refuses what would be passed over in silence."""
+    if not isinstance(count, int) or count < 1:
+        raise UsageError(f"num_return_sequences is at least 1, not {count}")
+    if beams.num_beams > 1 and draws:
+        raise UsageError("beams never draw a token", hint=f"leave out {', '.join(drawn) or 'do_sample'}, or num_beams")
+    if 1 < beams.num_beams < count:
+        raise UsageError(f"{beams.num_beams} beams can't give {count} sequences", hint="raise num_beams")
+    if count > 1 and beams.num_beams == 1 and not draws:
+        raise UsageError(f"{count} greedy answers would all be the same", hint="give a temperature, or num_beams")
