@@ -6,7 +6,7 @@
 _llmasos_grammar() {
     case $1 in
         '')
-            arguments='run,pull,list,show,cp,rm,import,verify,prune,convert,quantize,export'
+            arguments='run,tokens,pull,list,show,cp,rm,import,verify,prune,convert,quantize,export'
             options='
                 --help
                 --version
@@ -74,6 +74,18 @@ _llmasos_grammar() {
                 --no-mmap
                 --mlock
                 --no-mlock
+                --help
+            '
+            ;;
+        tokens)
+            arguments='@references @text'
+            options='
+                -f=@files
+                --file=@files
+                --count
+                --special
+                --json
+                --offline
                 --help
             '
             ;;

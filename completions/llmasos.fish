@@ -6,6 +6,8 @@ function __llmasos_valued
     switch "$argv[1]"
         case run
             string split ' ' -- '-f --file --system --format --schema -n --count -o --output --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --num-beams --length-penalty --early-stopping --context-length --threads --gpu-layers --kv-type --batch-size --lora'
+        case tokens
+            string split ' ' -- '-f --file'
         case pull
             string split ' ' -- '--as'
         case import
@@ -85,6 +87,7 @@ complete -c llmasos -f
 complete -c llmasos -n "__llmasos_at ''" -l help -d 'Show how it is called'
 complete -c llmasos -n "__llmasos_at ''" -l version -d 'Show the version'
 complete -c llmasos -n "__llmasos_at ''" -a run -d 'Answers one prompt. The model is pulled first if it is not here'
+complete -c llmasos -n "__llmasos_at ''" -a tokens -d 'Splits a text into a model\'s tokens: how many there are is what contexts and prices are counted in'
 complete -c llmasos -n "__llmasos_at ''" -a pull -d 'Pulls a model into the store'
 complete -c llmasos -n "__llmasos_at ''" -a list -d 'Lists the installed models'
 complete -c llmasos -n "__llmasos_at ''" -a show -d 'Shows one installed model: where its file is, what it is, where it came from'
@@ -157,6 +160,14 @@ complete -c llmasos -n "__llmasos_at run" -l mlock -d 'Keep the model in memory,
 complete -c llmasos -n "__llmasos_at run" -l no-mlock -d 'Keep the model in memory, never swapped out'
 complete -c llmasos -n "__llmasos_at run" -l help -d 'Show how it is called'
 complete -c llmasos -n "__llmasos_at run 1" -a '(__llmasos_references)'
+complete -c llmasos -n "__llmasos_at tokens" -s f -r -F -d 'Put this file\'s text before the prompt. Again for more'
+complete -c llmasos -n "__llmasos_at tokens" -l file -r -F -d 'Put this file\'s text before the prompt. Again for more'
+complete -c llmasos -n "__llmasos_at tokens" -l count -d 'Print how many there are, and nothing else'
+complete -c llmasos -n "__llmasos_at tokens" -l special -d 'Read <|names|> of special tokens as these, and add what the model wants'
+complete -c llmasos -n "__llmasos_at tokens" -l json -d 'Print JSON'
+complete -c llmasos -n "__llmasos_at tokens" -l offline -d 'Never use the network'
+complete -c llmasos -n "__llmasos_at tokens" -l help -d 'Show how it is called'
+complete -c llmasos -n "__llmasos_at tokens 1" -a '(__llmasos_references)'
 complete -c llmasos -n "__llmasos_at pull" -l as -x -d 'Store it under this name'
 complete -c llmasos -n "__llmasos_at pull" -l json -d 'Print JSON'
 complete -c llmasos -n "__llmasos_at pull" -l offline -d 'Never use the network'

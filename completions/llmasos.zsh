@@ -7,6 +7,7 @@ _llmasos() {
   local -A opt_args
   local -a commands=(
     'run:Answers one prompt. The model is pulled first if it is not here'
+    'tokens:Splits a text into a model'\''s tokens: how many there are is what contexts and prices are counted in'
     'pull:Pulls a model into the store'
     'list:Lists the installed models'
     'show:Shows one installed model: where its file is, what it is, where it came from'
@@ -94,6 +95,18 @@ _llmasos_grammar() {
         '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--mlock[Keep the model in memory, never swapped out]' \
         '*--no-mlock[Keep the model in memory, never swapped out]' \
+        '*--help[Show how it is called]' \
+        '1:model:_llmasos_references' \
+        '2:prompt: '
+      ;;
+    tokens)
+      _arguments -S \
+        '*-f+[Put this file'\''s text before the prompt. Again for more]:f:_files' \
+        '*--file=[Put this file'\''s text before the prompt. Again for more]:file:_files' \
+        '*--count[Print how many there are, and nothing else]' \
+        '*--special[Read <|names|> of special tokens as these, and add what the model wants]' \
+        '*--json[Print JSON]' \
+        '*--offline[Never use the network]' \
         '*--help[Show how it is called]' \
         '1:model:_llmasos_references' \
         '2:prompt: '

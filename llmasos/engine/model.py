@@ -23,6 +23,7 @@ class ModelOptions:
     mmap: bool = True
     mlock: bool = False
     tensor_split: tuple[float, ...] = ()  # each card's share; empty leaves it to llama.cpp
+    vocabulary_only: bool = False  # no weights: such a model makes tokens and text of each other, and nothing else
 
     @property
     def load_mode(self) -> int:
@@ -118,6 +119,7 @@ def load_model(paths: Sequence[Path], options: ModelOptions, *, meanwhile: Calla
     params = lib.llama_model_default_params()
     params.n_gpu_layers = options.gpu_layers
     params.load_mode = options.load_mode
+    params.vocab_only = options.vocabulary_only
     params.progress_callback, params.progress_callback_user_data = goes_on.progress_callback(), goes_on.data
     if options.tensor_split:
         shares = (ctypes.c_float * lib.llama_max_devices())(*options.tensor_split)

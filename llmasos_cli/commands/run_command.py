@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +14,7 @@ from llmasos.errors import BadInputError, UsageError
 from llmasos.files import require_writable, write_output
 from llmasos_cli import output
 from llmasos_cli.options import JsonOption, ModelArgument, OfflineOption, VerboseOption, takes
+from llmasos_cli.prompts import FileOption, PromptArgument, read_file, read_prompt
 
 if TYPE_CHECKING:
     from llmasos.chat.prompt import Prompter
@@ -31,19 +30,6 @@ CUTS = {"length": "--max-tokens", "time": "--max-seconds"}  # what ends an answe
 BETWEEN_ANSWERS = "---\n"
 UNKNOWN_ANSWER_TOKENS = 1024  # room planned for an answer whose length nobody set
 
-PromptArgument = Annotated[
-    str | None, typer.Argument(help="The prompt; joined to what comes by file and pipe.", metavar="[PROMPT]")
-]
-FileOption = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "-f",
-        "--file",
-        help="Put this file's text before the prompt. Again for more.",
-        metavar="FILE",
-        readable=False,  # whether it can be read is told by the library, with its own exit code
-    ),
-]
 SystemOption = Annotated[str | None, typer.Option("--system", help="What the model should be and do.", metavar="TEXT")]
 RawOption = Annotated[bool, typer.Option("--raw", help="No chat template: the model goes on from the prompt as it is.")]
 StatsOption = Annotated[bool, typer.Option("--stats", help="Say on standard error how fast it went.")]
@@ -116,7 +102,7 @@ def run_command(
         output.note(f"warning: {warning}")
     if output_file:
         require_writable(output_file)
-    wanted = _Wanted(_read_prompt(prompt, file or []), system, raw, count, json, stats, output_file)
+    wanted = _Wanted(read_prompt(prompt, file or []), system, raw, count, json, stats, output_file)
     shape = _grammar(format, schema)
     if shape and "grammar" in sampling:
         raise UsageError("--grammar and --schema or --format both say what the answer looks like", hint="choose one")
@@ -148,34 +134,6 @@ def _require_no_draw(beams: dict[str, Any], sampling: dict[str, Any], count: int
         raise UsageError(f"{wanted} beams can't give {count} answers", hint="raise --num-beams")
 
 
-def _read_prompt(prompt: str | None, files: list[Path]) -> str:
-    """Files, then the pipe, then the argument, a blank line between them."""
-    parts = [_read_file(path) for path in files]
-    if not sys.stdin.isatty():
-        parts.append(_decode(sys.stdin.buffer.read(), "standard input"))
-    parts = [part.rstrip("\n") for part in parts if part.strip()]
-    if prompt:
-        parts.append(_decode(os.fsencode(prompt), "the prompt"))
-    text = "\n\n".join(parts)
-    if not text.strip():
-        raise UsageError("there is no prompt", hint='give one: llmasos run MODEL "PROMPT", or pipe text in')
-    return text
-
-
-def _read_file(path: Path) -> str:
-    try:
-        return _decode(path.read_bytes(), str(path))
-    except OSError as error:
-        raise BadInputError(f"can't read {path}: {error.strerror}") from error
-
-
-def _decode(content: bytes, name: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadInputError(f"{name} is not UTF-8 text: byte {error.start} is 0x{content[error.start]:02x}") from error
-
-
 def _grammar(form: str | None, schema: str | None) -> dict[str, str]:
     """The grammar that `--format json` or `--schema` mean, as a sampling option."""
     if schema is None and form is None:
@@ -189,7 +147,7 @@ def _grammar(form: str | None, schema: str | None) -> dict[str, str]:
     path = Path(schema)
     if schema.endswith(".json") and not _is_file(path):
         raise BadInputError(f"can't read {schema}: there is no such file")
-    return {"grammar": grammar_of_schema(parse_schema(_read_file(path) if _is_file(path) else schema))}
+    return {"grammar": grammar_of_schema(parse_schema(read_file(path) if _is_file(path) else schema))}
 
 
 def _is_file(path: Path) -> bool:
