@@ -6,7 +6,7 @@
 _llmasos_grammar() {
     case $1 in
         '')
-            arguments='run,tokens,pull,list,show,cp,rm,import,verify,prune,convert,quantize,export'
+            arguments='run,tokens,embed,pull,list,show,cp,rm,import,verify,prune,convert,quantize,export'
             options='
                 --help
                 --version
@@ -86,6 +86,30 @@ _llmasos_grammar() {
                 --special
                 --json
                 --offline
+                --help
+            '
+            ;;
+        embed)
+            arguments='@references @text'
+            options='
+                -f=@files
+                --file=@files
+                --lines
+                --raw
+                --json
+                --offline
+                --context-length=@text
+                --threads=@text
+                --gpu-layers=@text
+                --kv-type=f16,bf16,f32,q8_0,q5_1,q5_0,q4_1,q4_0
+                --flash-attention
+                --no-flash-attention
+                --batch-size=@text
+                --lora=@text
+                --mmap
+                --no-mmap
+                --mlock
+                --no-mlock
                 --help
             '
             ;;

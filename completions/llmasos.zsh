@@ -8,6 +8,7 @@ _llmasos() {
   local -a commands=(
     'run:Answers one prompt. The model is pulled first if it is not here'
     'tokens:Splits a text into a model'\''s tokens: how many there are is what contexts and prices are counted in'
+    'embed:Turns texts into vectors with an embedding model: one line of numbers in JSON for each text'
     'pull:Pulls a model into the store'
     'list:Lists the installed models'
     'show:Shows one installed model: where its file is, what it is, where it came from'
@@ -107,6 +108,30 @@ _llmasos_grammar() {
         '*--special[Read <|names|> of special tokens as these, and add what the model wants]' \
         '*--json[Print JSON]' \
         '*--offline[Never use the network]' \
+        '*--help[Show how it is called]' \
+        '1:model:_llmasos_references' \
+        '2:prompt: '
+      ;;
+    embed)
+      _arguments -S \
+        '*-f+[Put this file'\''s text before the prompt. Again for more]:f:_files' \
+        '*--file=[Put this file'\''s text before the prompt. Again for more]:file:_files' \
+        '*--lines[Every line that is not empty is a text of its own]' \
+        '*--raw[Leave vectors as long as they come; else their length is 1]' \
+        '*--json[Print JSON]' \
+        '*--offline[Never use the network]' \
+        '*--context-length=[Tokens that prompt and answer may have together]:context-length: ' \
+        '*--threads=[Threads to compute with]:threads: ' \
+        '*--gpu-layers=[Layers to put on the GPU; 0 for none]:gpu-layers: ' \
+        '*--kv-type=[How the context'\''s keys and values are stored]:kv-type:(f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0)' \
+        '*--flash-attention[Compute attention in the memory-saving way]' \
+        '*--no-flash-attention[Compute attention in the memory-saving way]' \
+        '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size: ' \
+        '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora: ' \
+        '*--mmap[Map the file into memory instead of reading it. (default on)]' \
+        '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
+        '*--mlock[Keep the model in memory, never swapped out]' \
+        '*--no-mlock[Keep the model in memory, never swapped out]' \
         '*--help[Show how it is called]' \
         '1:model:_llmasos_references' \
         '2:prompt: '

@@ -10,6 +10,7 @@ from llmasos.engine.adapter import load_adapter
 from llmasos.engine.bindings import do_nothing
 from llmasos.engine.context import Context, ContextOptions
 from llmasos.engine.devices import list_devices
+from llmasos.engine.embedder import Embedder
 from llmasos.engine.engine import Engine
 from llmasos.engine.model import ModelOptions, load_model
 from llmasos.engine.options import LoadOptions
@@ -30,8 +31,9 @@ LARGE_FILE_BYTES = 500_000_000  # reading it once more takes long enough to say 
 class Loaded:
     """A model in memory and the plan by which it got there; `start` gives an engine once the prompt is known.
 
-    `suggested_context` is a length to have if memory allows; `meanwhile` is called while the weights are read. `with`
-    frees the model; every engine has to be closed before.
+    `suggested_context` is a length to have if memory allows; `meanwhile` is called while the weights are read. With
+    `embeds` it has to be a model that makes vectors of texts, for `start_embedder`. `with` frees the model; what was
+    started has to be closed before.
     """
 
     def __init__(
@@ -44,9 +46,11 @@ class Loaded:
         suggested_context: int = 0,
         progress: Progress | None = None,
         meanwhile: Callable[[], None] = do_nothing,
+        embeds: bool = False,
     ) -> None:
         headers = [read_header(path) for path in located.paths]
-        _refuse_what_writes_no_text(headers, located)
+        _refuse_what_is_no_model(headers, located)
+        _require_purpose(headers[0], located, embeds=embeds)
         adapters = [*located.adapters, *map(locate_adapter, options.lora)]
         for adapter in adapters:
             _refuse_what_does_not_fit(adapter, headers, located)
@@ -94,6 +98,11 @@ class Loaded:
         )
         return Engine(self.model, Context(self.model, options, self.adapters))
 
+    def start_embedder(self) -> Embedder:
+        """What makes vectors of texts as long as the model learned, or as the plan's context."""
+        longest = min(self.plan.context_length, self.model.trained_context_length)
+        return Embedder(self.model, longest=longest, threads=self.plan.threads)
+
     def close(self) -> None:
         for adapter in self.adapters:
             adapter.close()
@@ -137,8 +146,27 @@ def _refuse_what_does_not_fit(adapter: LocatedAdapter, headers: Sequence[GgufHea
     require_same_model(header, adapter.name, headers, located.name)
 
 
-def _refuse_what_writes_no_text(headers: Sequence[GgufHeader], located: Located) -> None:
-    """GGUF files that are adapters, projectors, vocabularies or embedding models."""
+def is_embedding_model(header: GgufHeader) -> bool:
+    """Whether a model was made to turn texts into vectors: it reads both ways, or its file says how to pool."""
+    is_causal = header.metadata.get(f"{header.architecture}.attention.causal") is not False
+    return not is_causal or bool(header.metadata.get(f"{header.architecture}.pooling_type"))
+
+
+def _require_purpose(header: GgufHeader, located: Located, *, embeds: bool) -> None:
+    if is_embedding_model(header) and not embeds:
+        raise BadInputError(
+            f"{located.name} is an embedding model: it turns text into numbers and writes none",
+            hint=f'llmasos embed {located.name} "TEXT"',
+        )
+    if embeds and not is_embedding_model(header):
+        raise BadInputError(
+            f"{located.name} writes text; it was not made to turn text into numbers",
+            hint="take an embedding model, such as all-MiniLM-L6-v2 or nomic-embed-text",
+        )
+
+
+def _refuse_what_is_no_model(headers: Sequence[GgufHeader], located: Located) -> None:
+    """GGUF files that are adapters, projectors, vocabularies, or parts."""
     first, name = headers[0], located.name
     kind = first.metadata.get("general.type", "model")
     if kind != "model":
@@ -146,7 +174,5 @@ def _refuse_what_writes_no_text(headers: Sequence[GgufHeader], located: Located)
         raise BadInputError(f"{name} is not a model to run: it says that it is `{kind}`", hint=hint)
     if not any(header.tensors for header in headers):
         raise BadInputError(f"{name} is not a model to run: it has no weights")
-    if first.metadata.get(f"{first.architecture}.attention.causal") is False:
-        raise BadInputError(f"{name} is an embedding model: it turns text into numbers and writes none")
     if first.shard_count != len(located.paths):
         raise BadInputError(f"{name} is one of {first.shard_count} parts and {len(located.paths)} are here")

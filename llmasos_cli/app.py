@@ -19,6 +19,7 @@ MODELS, MAKE, USE = "Models", "Make", "Use"
 COMMANDS = {
     "run": USE,
     "tokens": USE,
+    "embed": USE,
     "pull": MODELS,
     "list": MODELS,
     "show": MODELS,

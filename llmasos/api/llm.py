@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import contextlib
 import functools
 import itertools
 import numbers
@@ -17,16 +16,19 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from llmasos.api.loops import call_in, settle
 from llmasos.api.requests import Loading, Request, Wanted, make_request, require_known
 from llmasos.chat.conversation import prompt_tokens
 from llmasos.chat.template import ChatTemplate, Message, as_messages
+from llmasos.engine.embedder import Embedder
 from llmasos.engine.engine import Engine
 from llmasos.engine.options import ALL_OPTIONS, AnswerOptions, LoadOptions, SamplingOptions, ScoreOptions
 from llmasos.engine.sampler import SEEDS
 from llmasos.engine.sequence import Answer, Chunk, Event
 from llmasos.engine.sequence import Sequence as Submitted
 from llmasos.errors import BadInputError, UsageError
-from llmasos.load import Loaded
+from llmasos.formats.gguf import read_header
+from llmasos.load import Loaded, is_embedding_model
 from llmasos.locate import locate
 from llmasos.progress import Progress
 from llmasos.settings import configured, is_offline, layered, own_parameters
@@ -52,10 +54,10 @@ class LLM:
     UsageError for options that can't be. Options are transformers' where they mean the same (`api.requests.Wanted`).
     """
 
-    def __init__(self, loaded: Loaded, engine: Engine, own: dict[str, Any]) -> None:
+    def __init__(self, loaded: Loaded, worker: Engine | Embedder, own: dict[str, Any]) -> None:
         """Use `from_pretrained`."""
-        self._loaded, self._engine, self._own = loaded, engine, own
-        self._close = weakref.finalize(self, _close, loaded, engine)
+        self._loaded, self._worker, self._own = loaded, worker, own
+        self._close = weakref.finalize(self, _close, loaded, worker)
 
     @classmethod
     def from_pretrained(
@@ -77,15 +79,22 @@ class LLM:
         located = locate(model, progress=progress, offline=offline or is_offline())
         own, _ = own_parameters(located.parameters or "{}", *ALL_OPTIONS)
         suggested = own.pop("context_length", 0)
+        embeds = is_embedding_model(read_header(located.paths[0]))
         loaded = Loaded(
-            located, options, answer_tokens=0, prompt_bytes=0, suggested_context=suggested, progress=progress
+            located,
+            options,
+            answer_tokens=0,
+            prompt_bytes=0,
+            suggested_context=suggested,
+            progress=progress,
+            embeds=embeds,
         )
         try:
-            engine = loaded.start(0, parallel=parallel, cells=parallel * CELLS_EACH, kept=parallel)
+            worker = loaded.start_embedder() if embeds else _start(loaded, parallel)
         except BaseException:
             loaded.close()
             raise
-        return cls(loaded, engine, own)
+        return cls(loaded, worker, own)
 
     @property
     def name(self) -> str:
@@ -94,7 +103,7 @@ class LLM:
     @property
     def context_length(self) -> int:
         """Tokens that a prompt and its answer may have together."""
-        return self._engine.context.length
+        return self._worker.longest if isinstance(self._worker, Embedder) else self._engine.context.length
 
     def close(self) -> None:
         """Ends all that goes on and frees the memory. A second call does nothing."""
@@ -199,7 +208,34 @@ class LLM:
         """`score` for asyncio."""
         return await asyncio.to_thread(self.score, text, top=top)
 
+    # Embeddings.
+
+    def embed(self, text: Prompt | Sequence[Prompt], *, normalize: bool = True) -> Any:
+        """The vector of a text, as a list of numbers whose length as a vector is 1 unless `normalize` is off.
+
+        For a list of texts, a list of vectors. Raises BadInputError for a model that writes text instead.
+        """
+        if not isinstance(self._worker, Embedder):
+            raise BadInputError(
+                f"{self.name} writes text; it was not made to turn text into numbers", hint="take an embedding model"
+            )
+        texts: Any = [text] if _is_one(text) else text
+        vectors = self._worker.embed([self._tokens(each) for each in texts], normalize=normalize)
+        return vectors[0] if _is_one(text) else vectors
+
+    async def aembed(self, text: Prompt | Sequence[Prompt], *, normalize: bool = True) -> Any:
+        """`embed` for asyncio."""
+        return await asyncio.to_thread(self.embed, text, normalize=normalize)
+
     # How it is done.
+
+    @property
+    def _engine(self) -> Engine:
+        if isinstance(self._worker, Embedder):
+            raise BadInputError(
+                f"{self.name} is an embedding model: it turns text into numbers and writes none", hint="use embed()"
+            )
+        return self._worker
 
     def _request(self, wanted: Wanted, *, draws: bool) -> Request:
         return make_request(wanted, self._own, draws=draws)
@@ -282,7 +318,7 @@ class LLM:
 
         def listen(number: int, event: Event) -> None:
             if not isinstance(event, Chunk):
-                _call_in(loop, _settle, futures[number], event)
+                call_in(loop, settle, futures[number], event)
 
         sequences = self._submit(tokens, request, listen)
         try:
@@ -293,7 +329,7 @@ class LLM:
     async def _apieces(self, tokens: list[int], request: Request) -> AsyncIterator[str]:
         _require_one(request)
         loop, events = asyncio.get_running_loop(), asyncio.Queue[Event]()
-        sequences = self._submit(tokens, request, lambda _, event: _call_in(loop, events.put_nowait, event))
+        sequences = self._submit(tokens, request, lambda _, event: call_in(loop, events.put_nowait, event))
         try:
             while isinstance(event := await events.get(), Chunk):
                 yield event.text
@@ -332,8 +368,12 @@ class LLM:
         return ChatTemplate(text)
 
 
-def _close(loaded: Loaded, engine: Engine) -> None:
-    engine.close()
+def _start(loaded: Loaded, parallel: int) -> Engine:
+    return loaded.start(0, parallel=parallel, cells=parallel * CELLS_EACH, kept=parallel)
+
+
+def _close(loaded: Loaded, worker: Engine | Embedder) -> None:
+    worker.close()
     loaded.close()
 
 
@@ -350,18 +390,3 @@ def _texts(answers: list[Answer], request: Request) -> str | list[str]:
 def _require_one(request: Request) -> None:
     if request.count > 1:
         raise UsageError("a stream is of one answer; num_return_sequences can't be more", hint="use generate()")
-
-
-def _call_in(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *arguments: Any) -> None:
-    """From the engine's thread. A loop that has been closed wants nothing any more."""
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(function, *arguments)
-
-
-def _settle(future: asyncio.Future[Answer], event: Answer | BaseException) -> None:
-    if future.done():
-        return
-    if isinstance(event, Answer):
-        future.set_result(event)
-    else:
-        future.set_exception(event)

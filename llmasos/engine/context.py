@@ -79,7 +79,7 @@ class Context:
         self.batch_size: int = min(options.batch_size, lib.llama_n_batch(self.handle))
         self._memory = lib.llama_get_memory(self.handle)
         self._is_recurrent = lib.llama_model_is_recurrent(model.handle) or lib.llama_model_is_hybrid(model.handle)
-        self._batch = _Batch(self.batch_size)
+        self._batch = Batch(self.batch_size)
 
     def decode(self, readings: Sequence[Reading]) -> list[int]:
         """One forward pass of at most `batch_size` tokens; for each reading the index of its last token's logits.
@@ -139,7 +139,7 @@ class Context:
             self.handle = None
 
 
-class _Batch:
+class Batch:
     """llama.cpp's batch, filled by whole slices: token by token, Python would be what prompts wait for."""
 
     def __init__(self, size: int) -> None:

@@ -1,0 +1,56 @@
+"""`llmasos embed`: texts as vectors, for search and comparison."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from llmasos.engine.options import LoadOptions
+from llmasos.errors import UsageError
+from llmasos_cli import output
+from llmasos_cli.options import JsonOption, ModelArgument, OfflineOption, takes
+from llmasos_cli.prompts import FileOption, PromptArgument, read_prompt
+
+LinesOption = Annotated[bool, typer.Option("--lines", help="Every line that is not empty is a text of its own.")]
+RawOption = Annotated[bool, typer.Option("--raw", help="Leave vectors as long as they come; else their length is 1.")]
+
+
+@takes(LoadOptions, "loading", "Loading")
+def embed_command(
+    model: ModelArgument,
+    prompt: PromptArgument = None,
+    file: FileOption = None,
+    lines: LinesOption = False,
+    raw: RawOption = False,
+    json: JsonOption = False,
+    offline: OfflineOption = False,
+    *,
+    loading: dict[str, Any],
+) -> None:
+    """Turns texts into vectors with an embedding model: one line of numbers in JSON for each text.
+
+    llmasos embed all-minilm "The quick brown fox"
+    llmasos embed all-minilm -f titles.txt --lines > vectors.jsonl
+    llmasos embed all-minilm "The quick brown fox" --json
+    """
+    text = read_prompt(prompt, file or [])
+    texts = [line for line in text.splitlines() if line.strip()] if lines else [text]
+
+    from llmasos.load import Loaded
+    from llmasos.locate import locate
+    from llmasos.settings import configured, is_offline, layered
+
+    options = layered(LoadOptions, *configured(LoadOptions), loading)
+    if options.lora:
+        raise UsageError("adapters (LoRA) are not applied to embedding models", hint="leave out --lora")
+    progress = output.make_progress()
+    located = locate(model, progress=progress, offline=offline or is_offline())
+    with (
+        Loaded(located, options, answer_tokens=0, prompt_bytes=0, progress=progress, embeds=True) as loaded,
+        loaded.start_embedder() as embedder,
+    ):
+        tokens = [loaded.model.tokenize(each, add_special=True, parse_special=False) for each in texts]
+        vectors = embedder.embed(tokens, normalize=not raw)
+    for each, own, vector in zip(texts, tokens, vectors, strict=True):
+        output.write_json({"text": each, "tokens": len(own), "embedding": vector} if json else vector)
