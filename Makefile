@@ -9,7 +9,7 @@ ORACLES := $(VENV)/.oracles
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint tests/constraints.txt
 PROMPT ?= Write one sentence about the sea.
 
-.PHONY: install run test test-all check format bench completions docs ci-setup check-catalogue clean
+.PHONY: install run test test-all check format bench soak completions docs ci-setup check-catalogue clean
 
 install: $(READY) $(KERNELS)
 
@@ -54,6 +54,9 @@ format: install
 
 bench: install
 	for program in benchmarks/bench_*.py; do $(BIN)/python $$program || exit 1; done
+
+soak: install
+	$(BIN)/python tools/soak_engine.py
 
 completions: install
 	$(BIN)/python tools/make_completions.py

@@ -185,7 +185,7 @@ def measure(what: str, path: str, number: str) -> float:
     model = load_model([Path(path)], ModelOptions())
     parallel = REQUESTS if what == "prefix" else count
     cells = 2 * PREFIX_TOKENS * REQUESTS if what == "prefix" else CELLS
-    options = ContextOptions(4096, threads=usable_cores(), parallel=parallel, cells=cells)
+    options = ContextOptions(4096, threads=usable_cores(), parallel=parallel, cells=cells, adapts=True)
     limits = AnswerOptions(max_tokens=16 if what == "prefix" else ANSWER_TOKENS, ignore_eos=True)
     beams = BeamOptions(num_beams=count) if what == "beams" else None
     grown: list[list[tuple[float, int]]] = []  # of each sequence, when it had how many tokens

@@ -95,6 +95,7 @@ class Loaded:
             parallel,
             self.plan.cells,
             kept,
+            adapts=self.options.threads is None,
         )
         return Engine(self.model, Context(self.model, options, self.adapters))
 

@@ -15,6 +15,7 @@ from llmasos.engine.adapter import Adapter, apply_adapters
 from llmasos.engine.bindings import Flag, lib, log, make_quietly
 from llmasos.engine.model import Model
 from llmasos.errors import BadInputError, DoesNotFitError, LlmasosError
+from llmasos.hardware.pace import Pace
 from llmasos.hardware.plan import MICRO_BATCH_SIZE
 
 KV_TYPE_IDS = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}  # ggml_type
@@ -38,7 +39,8 @@ class ContextOptions:
     """Lengths in tokens. `flash_attention` None leaves it to llama.cpp.
 
     `parallel` sequences are worked on at a time, all together have `cells` tokens, or as many as
-    one may have if that is 0. `kept` more may be remembered for those that will begin like them.
+    one may have if that is 0. `kept` more may be remembered for those that will begin like them. With `adapts` fewer
+    threads than `threads` compute while others use the cores.
     """
 
     context_length: int
@@ -49,6 +51,7 @@ class ContextOptions:
     parallel: int = 1
     cells: int = 0
     kept: int = 0
+    adapts: bool = False
 
     @property
     def sequences(self) -> int:
@@ -73,6 +76,7 @@ class Context:
         if adapters:
             apply_adapters(self.handle, adapters)
         self.options = options
+        self._pace = Pace(options.threads) if options.adapts else None
         # llama.cpp rounds the context up and, if it was made short, the batch down; what was asked for holds here.
         self.capacity: int = min(max(options.cells, options.context_length), lib.llama_n_ctx(self.handle))
         self.length: int = min(options.context_length, self.capacity)
@@ -87,6 +91,8 @@ class Context:
         A wanted logit row before the last has the index before, and so on. Raises Aborted after `abort`: then parts of
         the pass may be in the cache and have to be forgotten.
         """
+        if self._pace and self._pace.look():
+            lib.llama_set_n_threads(self.handle, self._pace.threads, self._pace.threads)
         last_indices = self._batch.fill(readings)
         result = lib.llama_decode(self.handle, self._batch.handle)
         if result == 2:

@@ -113,6 +113,16 @@ class Engine:
     # All that follows runs in the engine's thread.
 
     def _work(self) -> None:
+        try:
+            self._answer_all()
+        except BaseException as error:  # a mistake of our own: nobody is left to wait for ever
+            with self._changing:
+                self._is_closing = True
+                left = list(self._submitted)
+            for sequence in left:
+                self._tell(sequence, error)
+
+    def _answer_all(self) -> None:
         while True:
             if not self._receive() and self._scheduler.is_idle:
                 return

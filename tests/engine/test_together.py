@@ -14,7 +14,7 @@ from llmasos.engine.model import Model, ModelOptions, load_model
 from llmasos.engine.options import AnswerOptions, SamplingOptions
 from llmasos.engine.sequence import Answer
 from llmasos.engine.sequence import Sequence as Submitted
-from llmasos.errors import BadInputError, BusyError
+from llmasos.errors import BadInputError, BusyError, LlmasosError
 
 GREEDY = SamplingOptions(temperature=0)
 TWENTY = AnswerOptions(max_tokens=20, ignore_eos=True)
@@ -185,3 +185,12 @@ def test_whoever_comes_and_goes_nothing_is_left_in_the_cache(model: Model, seed:
         assert cells.active == 0
         assert cells.make_room(cells.capacity)
     assert {answer.finish_reason for answer in ended} <= {"stop", "length", "cancelled", "context"}
+
+
+def test_a_mistake_of_our_own_leaves_nobody_waiting(model: Model, monkeypatch: pytest.MonkeyPatch):
+    with start(model, parallel=4) as engine:
+        monkeypatch.setattr(engine._scheduler, "next_parts", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            list(submit(engine, "the cat"))
+        with pytest.raises(LlmasosError, match="closed"):
+            submit(engine, "the cat")
