@@ -43,16 +43,14 @@ def main() -> int:
     with Engine(model, context) as engine:
         going: collections.deque[Any] = collections.deque()
         for number in range(1, options.requests + 1):
-            going.append(submit(engine, text, chance))
-            if chance.random() < 0.2:
-                engine.cancel(chance.choice(going))
-            while len(going) >= IN_FLIGHT:
-                reasons[finish(going.popleft())] += 1
+            while len(going) < IN_FLIGHT and number + len(going) <= options.requests:
+                going.append(submit(engine, text, chance))
+                if chance.random() < 0.2:
+                    engine.cancel(chance.choice(going))
+            reasons[finish(going.popleft())] += 1
             if number % EVERY == 0:
                 sizes.append(resident_bytes())
                 tell(number, sizes[-1], engine, time.monotonic() - begun)
-        while going:
-            reasons[finish(going.popleft())] += 1
         cells = engine._scheduler.cells
         left = (cells.active, len(engine._answering), len(engine._submitted), not cells.make_room(cells.capacity))
     model.close()
