@@ -16,6 +16,10 @@ DRAWING = frozenset((
     "temperature", "top_k", "top_p", "min_p", "seed", "typical_p", "top_n_sigma", "xtc_probability", "xtc_threshold",
     "mirostat", "mirostat_tau", "mirostat_eta",
 ))  # fmt: skip
+# These change what is likely, token by token; beams are compared by what the model says.
+WEIGHING = frozenset((
+    "repeat_penalty", "presence_penalty", "frequency_penalty", "dry_multiplier", "logit_bias",
+))  # fmt: skip
 
 
 class Loading(TypedDict, total=False):
@@ -113,6 +117,8 @@ def make_request(wanted: Wanted, own: Mapping[str, Any], *, draws: bool) -> Requ
     limits = layered(AnswerOptions, own, *configured(AnswerOptions), given)
     beams = layered(BeamOptions, own, *configured(BeamOptions), given)
     _require_meaning(beams, count, drawn=sorted(DRAWING & given.keys()), draws=draws)
+    if beams.num_beams > 1 and (weighing := sorted(WEIGHING & given.keys())):
+        raise UsageError(f"{weighing[0]} has no effect on beams", hint=f"leave out {', '.join(weighing)}, or num_beams")
     if not draws:
         sampling = replace(sampling, temperature=0.0)
     return Request(sampling, limits, beams, count, max_length)

@@ -212,6 +212,7 @@ def test_any_thread_may_ask(model: LLM):
         ({"max_length": 30, "max_new_tokens": 3}, "both say how long"),
         ({"num_beams": 3, "temperature": 0.5}, "beams never draw a token"),
         ({"num_beams": 3, "do_sample": True}, "beams never draw a token"),
+        ({"num_beams": 3, "repetition_penalty": 1.2}, "repeat_penalty has no effect on beams"),
         ({"num_beams": 2, "num_return_sequences": 3}, "2 beams can't give 3 sequences"),
         ({"num_beams": 9}, "9 beams are more than the 8 that go on at a time"),
         ({"num_return_sequences": 2}, "2 greedy answers would all be the same"),
