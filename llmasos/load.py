@@ -162,7 +162,7 @@ def _require_purpose(header: GgufHeader, located: Located, *, embeds: bool) -> N
     if embeds and not is_embedding_model(header):
         raise BadInputError(
             f"{located.name} writes text; it was not made to turn text into numbers",
-            hint="take an embedding model, such as all-MiniLM-L6-v2 or nomic-embed-text",
+            hint='take an embedding model: llmasos embed all-minilm "TEXT"',
         )
 
 

@@ -41,7 +41,7 @@ def pull_command(
 def first_use(manifest: Manifest) -> str:
     """What to type next with a model that has just come in."""
     if "bert" in manifest.facts.architecture:
-        return "an embedding model, which turns text into numbers and writes none"
+        return f'llmasos embed {manifest.name} "Hello"'
     if manifest.is_adapter:
         return f'llmasos run MODEL --lora {manifest.name} "Hello"'
     return f'llmasos run {manifest.name} "Hello"'

@@ -49,3 +49,9 @@ def test_a_text_that_is_too_long_is_refused_with_both_counts(llmasos, bert):
     result = llmasos("embed", bert, "cat " * 5000)
     assert (result.exit_code, result.stdout) == (5, "")
     assert "tokens" in result.stderr
+
+
+def test_a_model_that_has_come_in_says_what_to_type_next(llmasos, tmp_path):
+    result = llmasos("convert", write_checkpoint(tmp_path / "bert", "bert"), "--as", "mine")
+    assert 'mine is ready: llmasos embed mine "Hello"\n' in result.stderr
+    assert llmasos("embed", "mine", "Hello").exit_code == 0
