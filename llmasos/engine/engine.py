@@ -264,7 +264,7 @@ class Engine:
 
     def _take_out(self, answering: Answering | BeamAnswering, *, keep: bool) -> None:
         for task in answering.tasks:
-            del self._answering[task]
+            self._answering.pop(task, None)  # a failure while it ended has taken it out already
             self._scheduler.end(task, keep=keep)
 
     def _tell(self, sequence: Sequence, event: Answer | BaseException) -> None:
