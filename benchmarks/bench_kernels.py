@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from llmasos import native
+from llmasos import kernels, native
 from llmasos.engine.bindings import lib, shared
 from llmasos.engine.model import ModelOptions, load_model
 from llmasos.formats.floats import Array, as_bfloat16, as_float32
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", default=["smollm2"])
     options = parser.parse_args()
     rounds = options.rounds
-    if native.level() == 0:
+    if kernels.level() == 0:
         sys.exit("there are no kernels here")
     rows = [quantizer(name, wanted, as_float32, None, rounds) for name, wanted in QUANTIZERS.items()]
     rows += [quantizer(name, wanted, as_bfloat16, None, rounds) for name, wanted in QUANTIZERS.items()]
@@ -60,9 +60,9 @@ def main() -> None:
     rows += [quantizer(name, wanted, as_float32, importance, rounds) for name, wanted in WEIGHTED.items()]
     rows += row_kernels(rounds)
     rows += [row for name in options.models for row in scoring_loop(name, rounds)]
-    print({**describe_machine(), "kernels": native.LEVELS[native.level()], "load": os.getloadavg()})
+    print({**describe_machine(), "kernels": kernels.LEVELS[kernels.level()], "load": os.getloadavg()})
     print_table([{key: str(value) for key, value in row.items()} for row in rows])
-    keep("kernels", {"level": native.LEVELS[native.level()], "load": os.getloadavg(), "kernels": rows})
+    keep("kernels", {"level": kernels.LEVELS[kernels.level()], "load": os.getloadavg(), "kernels": rows})
 
 
 def quantizer(

@@ -50,6 +50,21 @@ LLMASOS_API int64_t llmasos_rows_top(int level, const float *rows, int64_t count
     return ALL_ROWS;
 }
 
+/* A token that may be chosen, as llama.cpp's samplers take it (llama_token_data). */
+typedef struct { int32_t token; float logit; float probability; } Candidate;
+
+/* The likeliest `top` tokens of one row of logits, the likeliest first. */
+LLMASOS_API int64_t llmasos_row_candidates(int level, const float *row, int64_t width, int32_t top,
+                                           Candidate *candidates) {
+    const RowKernels *kernels = kernels_of(level);
+    float logits[TOP_MOST];
+    int32_t tokens[TOP_MOST];
+    if (!kernels) return NO_KERNELS;
+    if (!kernels->top(row, width, top, logits, tokens, NULL)) return 0;
+    for (int32_t rank = 0; rank < top; ++rank) candidates[rank] = (Candidate){tokens[rank], logits[rank], 0.0f};
+    return ALL_ROWS;
+}
+
 LLMASOS_API int64_t llmasos_rows_entropy(int level, const float *rows, int64_t count, int64_t width, int64_t stride,
                                          double *entropies) {
     const RowKernels *kernels = kernels_of(level);

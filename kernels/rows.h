@@ -13,7 +13,8 @@
 typedef struct {
     /* The logarithm of the sum of exponentials. */
     int (*log_sum_exp)(const float *row, int64_t width, double *log_sum);
-    /* The `count` greatest logits, 1 to TOP_MOST and no more than `width`, greatest first, equal ones by index. */
+    /* The `count` greatest logits, 1 to TOP_MOST and no more than `width`, greatest first, equal ones by index.
+       `log_sum` may be NULL: then which of a row with NaN are found is not said, if it does not return 0. */
     int (*top)(const float *row, int64_t width, int32_t count, float *logits, int32_t *indices, double *log_sum);
     /* In nats. */
     int (*entropy)(const float *row, int64_t width, double *entropy);

@@ -68,7 +68,7 @@ static float limit_of(const float *floats, int32_t count, int32_t wanted, float 
     return value_of((int32_t)enough);
 }
 
-/* A row that was read once: what it weighs, its greatest logit, and that of every stretch. */
+/* A row that was read once: what it weighs if that is wanted, its greatest logit, and that of every stretch. */
 typedef struct { Weight weight; float greatest; int length_bits; int32_t count; float stretches[MOST_STRETCHES + LANES]; } Survey;
 
 INLINE float larger_of(float one, float other) { return one > other ? one : other; }
@@ -85,7 +85,7 @@ INLINE float survey_block(Survey *survey, const float *row, int64_t start, int64
     return greatest;
 }
 
-static void survey_row(Survey *survey, const float *row, int64_t width) {
+INLINE void survey_row(Survey *survey, const float *row, int64_t width, int is_weighed) {
     survey->weight = no_weight();
     survey->greatest = -INFINITY;
     survey->length_bits = 0;
@@ -95,7 +95,7 @@ static void survey_row(Survey *survey, const float *row, int64_t width) {
     for (int64_t start = 0; start < width; start += BLOCK) {
         float greatest = survey_block(survey, row, start, width);
         survey->greatest = larger_of(greatest, survey->greatest);
-        survey->weight = with_block(survey->weight, row, start, width, greatest);
+        if (is_weighed) survey->weight = with_block(survey->weight, row, start, width, greatest);
     }
 }
 
@@ -148,8 +148,13 @@ static int top(const float *row, int64_t width, int32_t count, float *logits, in
     int32_t chosen[MOST_STRETCHES], held = 0;
     float rest[RUN], limit;
     Survey survey;
-    survey_row(&survey, row, width);
-    if (!log_of(survey.weight, log_sum)) return 0;
+    if (log_sum) {
+        survey_row(&survey, row, width, 1);
+        if (!log_of(survey.weight, log_sum)) return 0;
+    } else {
+        survey_row(&survey, row, width, 0);
+        if (!(survey.greatest < INFINITY && survey.greatest > -INFINITY)) return 0;
+    }
     limit = limit_of_row(&survey, row, width, count);
     int32_t chosen_count = choose_stretches(&survey, row, width, limit, chosen);
     for (int32_t i = 0; i < chosen_count; ++i) {
@@ -162,6 +167,7 @@ static int top(const float *row, int64_t width, int32_t count, float *logits, in
             limit = nextafterf(row[(uint32_t)keys[count - 1]], INFINITY); /* equals would come too late */
         }
     }
+    if (held < count) return 0; /* NaN hid what there is */
     keys = sort_keys(keys, places[keys == places[0]], held);
     for (int32_t rank = 0; rank < count; ++rank) {
         indices[rank] = (int32_t)keys[rank];

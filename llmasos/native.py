@@ -1,37 +1,22 @@
-"""The one door to the compiled kernels of `kernels/`; NumPy stands in for those that work on rows of logits.
-
-The library is made when the package is built, and may be missing. It holds its kernels for several instruction sets;
-the best that this machine has is used, or what the environment variable LLMASOS_KERNELS names: none, sse41, avx2,
-avx512 or neon. Calls free the interpreter and keep no state: any thread may make them.
-"""
+"""What the kernels do with NumPy's arrays; where there are none, NumPy stands in for those that work on logits."""
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import os
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from llmasos.errors import BadInputError, UsageError
+from llmasos.errors import BadInputError
 from llmasos.formats.floats import Array
 from llmasos.formats.gguf import TENSOR_TYPES
-
-LIBRARY = Path(__file__).with_name("_kernels.dylib" if sys.platform == "darwin" else "_kernels.so")
-VARIABLE = "LLMASOS_KERNELS"
-LEVELS = ("none", "sse41", "avx2", "avx512", "neon")  # by the library's numbers
-PLAIN_LEVEL = LEVELS.index("none")
-ARM_LEVEL = LEVELS.index("neon")
+from llmasos.kernels import PLAIN_LEVEL, TOP_MOST, Kernels, find_kernels
 
 SOURCE_TYPES = {np.dtype(np.float32): 0, np.dtype(np.float16): 1, np.dtype(np.uint16): 30}  # ggml's numbers
 LONGEST_BLOCK = 256
-TOP_MOST = 1024  # more than this many logits of a row are NumPy's to find
 LOWEST_EXPONENT = -86.0  # the kernels take e to this power, and what is less, for nothing in a divergence
 
 Floats = npt.NDArray[np.float32]
@@ -47,28 +32,9 @@ class Top:
     log_sums: Doubles
 
 
-@dataclass(frozen=True, slots=True)
-class _Kernels:
-    library: ctypes.CDLL
-    level: int
-
-
-def level() -> int:
-    """Which kernels are used, an index of LEVELS; 0: none. Raises UsageError for a wrong LLMASOS_KERNELS."""
-    kernels = _kernels()
-    return kernels.level if kernels else 0
-
-
-def available_levels() -> list[int]:
-    """The levels of kernels that this machine can run, the best one last; empty without the library."""
-    library = _library()
-    best = library.llmasos_best_level() if library else 0
-    return [ARM_LEVEL] if best == ARM_LEVEL else list(range(1, best + 1))
-
-
 def quantizes(type_id: int) -> bool:
     """Whether `quantize` makes that type, by its number in ggml."""
-    kernels = _kernels()
+    kernels = find_kernels()
     return kernels is not None and _makes(kernels, type_id)
 
 
@@ -87,7 +53,7 @@ def quantize(
     infinity, or whose scale is none that float16 holds: after 0 nothing of that kind needs to be looked for. With
     `by_plain_code` all are left to it: it is what the kernels are to equal.
     """
-    kernels = _kernels()
+    kernels = find_kernels()
     assert kernels is not None, "ask quantizes first"
     _, weights, size = TENSOR_TYPES[type_id]
     assert rows.flags.c_contiguous and target.flags.c_contiguous
@@ -111,7 +77,7 @@ def log_sum_exp(rows: Array) -> Doubles:
     """The logarithm of the sum of the exponentials of each row's logits (rows)."""
     rows = _readable(rows)
     sums = np.empty(len(rows))
-    if kernels := _kernels():
+    if kernels := find_kernels():
         bad = kernels.library.llmasos_rows_log_sum_exp(kernels.level, *_place(rows), sums.ctypes.data)
         return _if_good(sums, bad)
     return _each(rows, lambda row, log_sum: log_sum)
@@ -135,7 +101,7 @@ def top(rows: Array, count: int) -> Top:
     if count < 1:
         raise ValueError("at least one logit has to be asked for")
     found = Top(np.empty((len(rows), count), np.float32), np.empty((len(rows), count), np.int32), np.empty(len(rows)))
-    kernels = _kernels()
+    kernels = find_kernels()
     if kernels and count <= TOP_MOST:
         places = (each.ctypes.data for each in (found.logits, found.tokens, found.log_sums))
         _if_good(found.log_sums, kernels.library.llmasos_rows_top(kernels.level, *_place(rows), count, *places))
@@ -153,7 +119,7 @@ def entropy(rows: Array) -> Doubles:
     """The entropy in nats of each row's distribution (rows)."""
     rows = _readable(rows)
     entropies = np.empty(len(rows))
-    if kernels := _kernels():
+    if kernels := find_kernels():
         bad = kernels.library.llmasos_rows_entropy(kernels.level, *_place(rows), entropies.ctypes.data)
         return _if_good(entropies, bad)
     return _each(rows, _entropy)
@@ -168,7 +134,7 @@ def divergence(rows: Array, others: Array) -> Doubles:
     if rows.shape != others.shape:
         raise ValueError(f"rows {rows.shape} and {others.shape} can't be compared")
     divergences = np.empty(len(rows))
-    if kernels := _kernels():
+    if kernels := find_kernels():
         count, width, strides = *rows.shape, [each.strides[0] // each.itemsize for each in (rows, others)]
         bad = kernels.library.llmasos_rows_divergence(
             kernels.level, rows.ctypes.data, others.ctypes.data, count, width, *strides, divergences.ctypes.data
@@ -238,56 +204,7 @@ def _divergence(number: int, row: Doubles, other: Doubles) -> float:
     return max(0.0, float((np.exp(own[held]) * (own[held] - others[held])).sum()))
 
 
-# The library.
-
-
 @functools.cache
-def _makes(kernels: _Kernels, type_id: int) -> bool:
+def _makes(kernels: Kernels, type_id: int) -> bool:
     done: int = kernels.library.llmasos_quantize(kernels.level, type_id, 0, None, None, 0, LONGEST_BLOCK, None)
     return done == 0
-
-
-@functools.cache
-def _library() -> ctypes.CDLL | None:
-    """The kernels' library with its functions declared; None if it is missing, another machine's or an older one."""
-    try:
-        library = ctypes.CDLL(str(LIBRARY))
-        _declare(library)
-    except (OSError, AttributeError):
-        return None
-    return library
-
-
-def _declare(library: ctypes.CDLL) -> None:
-    pointer, number, integer = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
-    rows = [integer, pointer, number, number, number]
-    declarations = {
-        "llmasos_best_level": ([], integer),
-        "llmasos_quantize": ([integer, integer, integer, pointer, pointer, number, number, pointer], number),
-        "llmasos_rows_log_sum_exp": ([*rows, pointer], number),
-        "llmasos_rows_top": ([*rows, ctypes.c_int32, pointer, pointer, pointer], number),
-        "llmasos_rows_entropy": ([*rows, pointer], number),
-        "llmasos_rows_divergence": ([integer, pointer, pointer, number, number, number, number, pointer], number),
-    }
-    for name, (arguments, result) in declarations.items():
-        function = getattr(library, name)
-        function.argtypes, function.restype = arguments, result
-
-
-def _kernels() -> _Kernels | None:
-    """The library, and the level that is used of it."""
-    return _choose(os.environ.get(VARIABLE, ""))
-
-
-@functools.cache
-def _choose(wanted: str) -> _Kernels | None:
-    available = available_levels()
-    chosen = wanted or LEVELS[available[-1] if available else 0]
-    if chosen == LEVELS[0]:
-        return None
-    if chosen not in LEVELS or LEVELS.index(chosen) not in available:
-        names = ", ".join(LEVELS[each] for each in (0, *available))
-        raise UsageError(f"{VARIABLE}={chosen} is none of this machine's kernels", hint=f"choose one of: {names}")
-    library = _library()
-    assert library is not None
-    return _Kernels(library, LEVELS.index(chosen))

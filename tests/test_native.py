@@ -12,36 +12,36 @@ import numpy as np
 import pytest
 
 from doubles.blocks import needs_kernels
-from llmasos import native
+from llmasos import kernels, native
 from llmasos.errors import UsageError
 from llmasos.quantization.types import TYPES
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="there is no C compiler here")
 def test_where_there_is_a_compiler_there_are_kernels():
-    assert native.available_levels() != []
+    assert kernels.available_levels() != []
 
 
 @needs_kernels
 def test_the_best_kernels_of_this_machine_are_used():
-    assert native.level() == native.available_levels()[-1] > 0
+    assert kernels.level() == kernels.available_levels()[-1] > 0
 
 
 @needs_kernels
 def test_a_machine_has_the_lower_kernels_of_its_family_too():
-    assert native.available_levels() in ([1], [1, 2], [1, 2, 3], [native.ARM_LEVEL])
+    assert kernels.available_levels() in ([1], [1, 2], [1, 2, 3], [kernels.ARM_LEVEL])
 
 
 @needs_kernels
-@pytest.mark.parametrize("chosen", native.available_levels(), ids=native.LEVELS.__getitem__)
+@pytest.mark.parametrize("chosen", kernels.available_levels(), ids=kernels.LEVELS.__getitem__)
 def test_the_environment_chooses_other_kernels(monkeypatch, chosen):
-    monkeypatch.setenv("LLMASOS_KERNELS", native.LEVELS[chosen])
-    assert native.level() == chosen
+    monkeypatch.setenv("LLMASOS_KERNELS", kernels.LEVELS[chosen])
+    assert kernels.level() == chosen
 
 
 def test_the_environment_forbids_kernels(monkeypatch):
     monkeypatch.setenv("LLMASOS_KERNELS", "none")
-    assert native.level() == 0
+    assert kernels.level() == 0
     assert not native.quantizes(TYPES["Q4_K"].type_id)
 
 
@@ -49,16 +49,16 @@ def test_the_environment_forbids_kernels(monkeypatch):
 def test_kernels_that_there_are_not_are_refused(monkeypatch, chosen):
     monkeypatch.setenv("LLMASOS_KERNELS", chosen)
     with pytest.raises(UsageError, match=f"LLMASOS_KERNELS={chosen} is none of this machine's kernels") as raised:
-        native.level()
+        kernels.level()
     assert "none" in str(raised.value.hint)
 
 
 @needs_kernels
 def test_kernels_of_another_family_are_refused(monkeypatch):
-    foreign = {"neon", "avx2"} - {native.LEVELS[each] for each in native.available_levels()}
+    foreign = {"neon", "avx2"} - {kernels.LEVELS[each] for each in kernels.available_levels()}
     monkeypatch.setenv("LLMASOS_KERNELS", foreign.pop())
     with pytest.raises(UsageError):
-        native.level()
+        kernels.level()
 
 
 @needs_kernels
@@ -88,10 +88,10 @@ def test_without_the_library_everything_is_there(tmp_path):
             (package / entry.name).symlink_to(entry)
     program = (
         "import numpy as np\n"
-        "from llmasos import native\n"
+        "from llmasos import kernels, native\n"
         "from llmasos.quantization.encode import encode\n"
         "rows = np.ones((2, 256), np.float32)\n"
-        "print(native.level(), native.available_levels(), native.log_sum_exp(rows)[1], encode(rows, 'Q4_K').shape)\n"
+        "print(kernels.level(), kernels.available_levels(), native.log_sum_exp(rows)[1], encode(rows, 'Q4_K').shape)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)}, text=True,

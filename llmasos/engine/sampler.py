@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llmasos.engine.bindings import lib
+from llmasos.engine.candidates import LikeliestTokens
 from llmasos.engine.context import Context
 from llmasos.engine.grammar_check import GrammarCheck
 from llmasos.engine.model import Model
@@ -26,6 +27,8 @@ class Sampler:
         self._model = model
         self.seed = int.from_bytes(os.urandom(4), "little") % SEEDS if options.seed is None else options.seed
         self._chain = _make_chain(model, options, self.seed)
+        enough = count_of_enough(options)
+        self._likeliest = None if enough is None else LikeliestTokens(model.vocabulary_size, enough)
         self._looks_back = bool(_penalizes(options) or options.dry_multiplier)
         try:
             self._grammar = GrammarCheck(model, options.grammar) if options.grammar else None
@@ -40,11 +43,15 @@ class Sampler:
 
     def sample(self, context: Context, index: int) -> int:
         """The next token by the logits at an index of the last pass; it counts as accepted."""
-        if self._grammar is None:
+        if self._grammar is not None:
+            token = self._grammar.sample(self._chain, context, index)
+        elif self._likeliest is not None and (found := self._likeliest.find(context, index)) is not None:
+            lib.llama_sampler_apply(self._chain, ctypes.byref(found))
+            token = found.data[found.selected].id
+        else:
             return int(lib.llama_sampler_sample(self._chain, context.handle, index))
-        token = self._grammar.sample(self._chain, context, index)
         lib.llama_sampler_accept(self._chain, token)
-        return token
+        return int(token)
 
     def close(self) -> None:
         if self._chain:
@@ -66,6 +73,27 @@ def _make_chain(model: Model, options: SamplingOptions, seed: int) -> Any:
         lib.llama_sampler_free(chain)
         raise
     return chain
+
+
+def count_of_enough(options: SamplingOptions) -> int | None:
+    """How many of the likeliest tokens are enough, so that what a chain chooses is what it would of all; None: all.
+
+    A chain that keeps the K likeliest needs no others, but those that come up where biases and penalties push some
+    down: at most as many as these are.
+    """
+    kept = 1 if options.temperature == 0 else options.top_k
+    if kept == 0 or (options.temperature > 0 and (options.mirostat or options.top_n_sigma >= 0)):
+        return None
+    pushed_down = len(options.logit_bias)
+    if any(not text.rpartition("=")[2].strip().startswith("-") for text in options.logit_bias):
+        return None
+    if _penalizes(options):
+        if options.repeat_penalty < 1 or min(options.frequency_penalty, options.presence_penalty) < 0:
+            return None
+        pushed_down += MOST_TOKENS if options.repeat_last_n < 0 else options.repeat_last_n
+    if options.dry_multiplier:
+        pushed_down += MOST_TOKENS if options.dry_penalty_last_n < 0 else options.dry_penalty_last_n
+    return kept + pushed_down
 
 
 def _bias(model: Model, options: SamplingOptions, seed: int) -> list[Any]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from llmasos import native
+from llmasos import kernels, native
 from llmasos.errors import BadInputError, UnsuitableTypeError
 from llmasos.formats.floats import Array, as_bfloat16, as_float16, as_float32
 from llmasos.quantization.types import TYPES, TensorType
@@ -125,7 +125,7 @@ def _room(rows: Array, tensor_type: TensorType) -> Bytes:
 
 def _has_kernel(tensor_type: str) -> bool:
     with _comparing:  # else each of the threads that begin together would compare, and tell of a difference
-        return native.quantizes(TYPES[tensor_type].type_id) and _kernel_agrees(tensor_type, native.level())
+        return native.quantizes(TYPES[tensor_type].type_id) and _kernel_agrees(tensor_type, kernels.level())
 
 
 @functools.cache
@@ -147,7 +147,7 @@ def _kernel_agrees(tensor_type: str, level: int) -> bool:
         return True
     from llmasos.engine.bindings import log
 
-    log.tell(f"the {native.LEVELS[level]} kernel for {tensor_type} differs from {judging}; ggml is used instead")
+    log.tell(f"the {kernels.LEVELS[level]} kernel for {tensor_type} differs from {judging}; ggml is used instead")
     return False
 
 

@@ -105,10 +105,10 @@ def _convert_adapter(
 
 def tell_kernels() -> None:
     """Says which kernels there are, and lets the engine say what else it has to."""
-    from llmasos import native
+    from llmasos import kernels
     from llmasos.engine.bindings import log
 
-    output.note(f"kernels: {native.LEVELS[native.level()]}")
+    output.note(f"kernels: {kernels.LEVELS[kernels.level()]}")
     log.is_shown = True
 
 

@@ -21,7 +21,7 @@ from doubles.hub import StandInHub
 from doubles.quantizer import llama_quantize
 from doubles.stored import stored
 from doubles.tiny import TinyModel, write_tiny
-from llmasos import native
+from llmasos import kernels
 from llmasos.conversion.convert import convert
 from llmasos.convert import convert_to_store
 from llmasos.errors import NameTakenError
@@ -316,9 +316,9 @@ def test_verbose_tells_of_the_kernels_and_of_one_that_fails(wide: Path):
         env=os.environ | {"PYTHONPATH": f"{PROJECT}:{PROJECT / 'tests'}"}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0
-    kernels = native.LEVELS[native.level()]
-    assert f"kernels: {kernels}\n" in done.stderr
-    assert done.stderr.count(f"the {kernels} kernel for Q8_0 differs from ") == 1
+    used = kernels.LEVELS[kernels.level()]
+    assert f"kernels: {used}\n" in done.stderr
+    assert done.stderr.count(f"the {used} kernel for Q8_0 differs from ") == 1
     assert stored() == {"wide:q8_0": "Q8_0"}
 
 

@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from llmasos import native
+from llmasos import kernels, native
 from llmasos.engine.bindings import shared
 from llmasos.formats.floats import Array
 from llmasos.quantization.types import TYPES
 
 KERNEL_TYPES = ("Q4_0", "Q5_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
-LEVELS = [0, *native.available_levels()]
-needs_kernels = pytest.mark.skipif(not native.available_levels(), reason="the kernels are not compiled here")
+LEVELS = [0, *kernels.available_levels()]
+needs_kernels = pytest.mark.skipif(not kernels.available_levels(), reason="the kernels are not compiled here")
 
 Blocks = npt.NDArray[np.uint8]
 
@@ -29,7 +29,7 @@ _ggml = ctypes.CFUNCTYPE(ctypes.c_size_t, ctypes.c_int, _pointer, _pointer, _cou
 
 @functools.cache
 def _kernels() -> ctypes.CDLL:
-    library = ctypes.CDLL(str(native.LIBRARY))
+    library = ctypes.CDLL(str(kernels.LIBRARY))
     library.llmasos_quantize.argtypes = [*[ctypes.c_int] * 3, _pointer, _pointer, _count, _count, _pointer]
     library.llmasos_quantize.restype = _count
     return library

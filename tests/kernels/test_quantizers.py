@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from doubles.blocks import KERNEL_TYPES, LEVELS, by_ggml, by_kernels, call
-from llmasos import native
+from llmasos import kernels
 from llmasos.formats.floats import as_bfloat16, as_float32
 from llmasos.quantization.types import TYPES
 
 pytestmark = [
-    pytest.mark.skipif(not native.available_levels(), reason="the kernels are not compiled"),
+    pytest.mark.skipif(not kernels.available_levels(), reason="the kernels are not compiled"),
     pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning"),
 ]
 
@@ -97,7 +97,7 @@ WEIGHED = ["alike", "by importance", "by importance, half of it none"]
 
 
 def level_name(level: int) -> str:
-    return native.LEVELS[level] if level else "plain C"
+    return kernels.LEVELS[level] if level else "plain C"
 
 
 @pytest.fixture(params=LEVELS, ids=level_name)

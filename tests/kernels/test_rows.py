@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from llmasos import native
+from llmasos import kernels, native
 from llmasos.errors import BadInputError
 
 WIDTHS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 127, 128, 129, 255, 257, 511, 513, 999, 1000, 1025, 4099]
 TOLERANCE = 1e-6
 
 
-@pytest.fixture(params=[0, *native.available_levels()], ids=native.LEVELS.__getitem__, autouse=True)
+@pytest.fixture(params=[0, *kernels.available_levels()], ids=kernels.LEVELS.__getitem__, autouse=True)
 def level(request, monkeypatch):
-    monkeypatch.setenv(native.VARIABLE, native.LEVELS[request.param])
+    monkeypatch.setenv(kernels.VARIABLE, kernels.LEVELS[request.param])
 
 
 def normal(width: int, rows: int = 3, scale: float = 3) -> np.ndarray:
@@ -226,3 +226,36 @@ def test_what_is_no_rows_is_refused():
 def test_no_rows_have_no_sums():
     assert native.log_sum_exp(np.zeros((0, 5), np.float32)).shape == (0,)
     assert native.top(np.zeros((0, 5), np.float32), 2).tokens.shape == (0, 2)
+
+
+def candidates(row: np.ndarray, count: int) -> tuple[int, np.ndarray]:
+    """What the library returns, and the candidates that it found."""
+    used = kernels.find_kernels()
+    if used is None:
+        pytest.skip("NumPy has no part in this")
+    found = np.zeros(count, [("token", np.int32), ("logit", np.float32), ("probability", np.float32)])
+    place = row.ctypes.data, len(row), count, found.ctypes.data
+    return used.library.llmasos_row_candidates(used.level, *place), found
+
+
+@pytest.mark.parametrize("width", [1, 5, 100, 1024, 49_152])
+@pytest.mark.parametrize("count", [1, 40, 1024])
+def test_candidates_are_the_top_in_llama_cpps_form(width, count):
+    row = normal(width)[0]
+    done, found = candidates(row, min(count, width))
+    assert done == -1
+    assert found["token"].tolist() == [*ranking(row, min(count, width))]
+    assert found["logit"].tolist() == row[found["token"]].tolist()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_candidates_of_what_is_no_distribution_are_none(value):
+    assert candidates(np.full(1000, value, np.float32), 40)[0] == 0
+
+
+@pytest.mark.parametrize("place", [0, 17, 500, 999])
+def test_candidates_beside_nan_are_tokens_still(place):
+    row = normal(1000)[0]
+    row[place:] = np.nan
+    done, found = candidates(row, 40)
+    assert done == 0 or 0 <= found["token"].min() <= found["token"].max() < 1000

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from doubles.blocks import KERNEL_TYPES, needs_kernels, spoiled
-from llmasos import native
+from llmasos import kernels, native
 from llmasos.engine.bindings import log, shared
 from llmasos.errors import BadInputError
 from llmasos.formats.floats import as_bfloat16, as_float32
@@ -102,22 +102,22 @@ def test_threads_do_not_disturb_each_other(tensor_type):
 
 @pytest.mark.parametrize("tensor_type", KERNEL_TYPES)
 @pytest.mark.parametrize("make", [as_float32, as_bfloat16, lambda rows: rows.astype(np.float16)])
-@pytest.mark.parametrize("level", native.available_levels(), ids=native.LEVELS.__getitem__)
+@pytest.mark.parametrize("level", kernels.available_levels(), ids=kernels.LEVELS.__getitem__)
 def test_kernels_give_ggmls_bytes(monkeypatch, tensor_type, make, level):
     rows = make(np.random.default_rng(11).normal(0, 0.02, (12, 1024)).astype(np.float32))
-    monkeypatch.setenv("LLMASOS_KERNELS", native.LEVELS[level])
+    monkeypatch.setenv("LLMASOS_KERNELS", kernels.LEVELS[level])
     assert np.array_equal(encode(rows, tensor_type), by_ggml(as_float32(rows), tensor_type))
 
 
 @pytest.mark.parametrize("tensor_type", KERNEL_TYPES)
 @pytest.mark.parametrize("value", [1e4, 1e6, 1e9, 1e19, 3e38])
-@pytest.mark.parametrize("level", native.available_levels(), ids=native.LEVELS.__getitem__)
+@pytest.mark.parametrize("level", kernels.available_levels(), ids=kernels.LEVELS.__getitem__)
 def test_kernels_refuse_what_ggmls_check_refuses(monkeypatch, tensor_type, value, level):
     rows = ROWS.copy()
     rows[2, 300] = value
     monkeypatch.setenv("LLMASOS_KERNELS", "none")
     expected = outcome(rows, tensor_type)
-    monkeypatch.setenv("LLMASOS_KERNELS", native.LEVELS[level])
+    monkeypatch.setenv("LLMASOS_KERNELS", kernels.LEVELS[level])
     assert outcome(rows, tensor_type) == expected
 
 
@@ -143,9 +143,9 @@ def test_columns_that_matter_more_are_kept_better(tensor_type):
 
 
 @pytest.mark.parametrize("tensor_type", KERNEL_TYPES)
-@pytest.mark.parametrize("level", native.available_levels(), ids=native.LEVELS.__getitem__)
+@pytest.mark.parametrize("level", kernels.available_levels(), ids=kernels.LEVELS.__getitem__)
 def test_kernels_give_ggmls_bytes_with_importance_too(monkeypatch, tensor_type, level):
-    monkeypatch.setenv("LLMASOS_KERNELS", native.LEVELS[level])
+    monkeypatch.setenv("LLMASOS_KERNELS", kernels.LEVELS[level])
     assert np.array_equal(encode(ROWS, tensor_type, importance=IMPORTANCE), by_ggml(ROWS, tensor_type, IMPORTANCE))
 
 
@@ -173,7 +173,7 @@ def test_a_kernel_that_differs_is_told_of_and_not_used(monkeypatch, capsys, unte
     for _ in range(2):
         assert np.array_equal(encode(ROWS, "Q4_K"), by_ggml(ROWS, "Q4_K"))
     judge = "ggml" if machine == "x86_64" else "the plain code"
-    told = f"the {native.LEVELS[native.level()]} kernel for Q4_K differs from {judge}; ggml is used instead\n"
+    told = f"the {kernels.LEVELS[kernels.level()]} kernel for Q4_K differs from {judge}; ggml is used instead\n"
     assert capsys.readouterr().err.count(told) == 1
 
 

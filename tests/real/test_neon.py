@@ -16,12 +16,12 @@ import pytest
 
 from conftest import PROJECT
 from doubles.blocks import KERNEL_TYPES, by_ggml
-from llmasos import native
+from llmasos import kernels, native
 from llmasos.formats.floats import as_bfloat16, as_float32
 from llmasos.quantization.types import TYPES
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
-PLAIN_C, NEON = 0, native.ARM_LEVEL
+PLAIN_C, NEON = 0, kernels.ARM_LEVEL
 
 pytestmark = [
     pytest.mark.real,

@@ -19,10 +19,10 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 LIBRARY = "llmasos/_kernels.dylib" if sys.platform == "darwin" else "llmasos/_kernels.so"
 PROGRAM = """
 import numpy as np
-from llmasos import native
+from llmasos import kernels, native
 from llmasos.quantization.encode import encode
 print(native.__file__)
-print(native.level())
+print(kernels.level())
 print(encode(np.linspace(-1, 1, 512, dtype=np.float32).reshape(2, 256), "Q4_K").tobytes().hex())
 """
 
