@@ -68,6 +68,8 @@ _llmasos_grammar() {
                 --kv-type=f16,bf16,f32,q8_0,q5_1,q5_0,q4_1,q4_0
                 --flash-attention
                 --no-flash-attention
+                --deterministic
+                --no-deterministic
                 --batch-size=@text
                 --lora=@text
                 --mmap
@@ -104,6 +106,8 @@ _llmasos_grammar() {
                 --kv-type=f16,bf16,f32,q8_0,q5_1,q5_0,q4_1,q4_0
                 --flash-attention
                 --no-flash-attention
+                --deterministic
+                --no-deterministic
                 --batch-size=@text
                 --lora=@text
                 --mmap

@@ -90,6 +90,8 @@ _llmasos_grammar() {
         '*--kv-type=[How the context'\''s keys and values are stored]:kv-type:(f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0)' \
         '*--flash-attention[Compute attention in the memory-saving way]' \
         '*--no-flash-attention[Compute attention in the memory-saving way]' \
+        '*--deterministic[The same answer every time, whoever else is answered\: one at a time, nothing reused, so it is slower]' \
+        '*--no-deterministic[The same answer every time, whoever else is answered\: one at a time, nothing reused, so it is slower]' \
         '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size: ' \
         '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora: ' \
         '*--mmap[Map the file into memory instead of reading it. (default on)]' \
@@ -126,6 +128,8 @@ _llmasos_grammar() {
         '*--kv-type=[How the context'\''s keys and values are stored]:kv-type:(f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0)' \
         '*--flash-attention[Compute attention in the memory-saving way]' \
         '*--no-flash-attention[Compute attention in the memory-saving way]' \
+        '*--deterministic[The same answer every time, whoever else is answered\: one at a time, nothing reused, so it is slower]' \
+        '*--no-deterministic[The same answer every time, whoever else is answered\: one at a time, nothing reused, so it is slower]' \
         '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size: ' \
         '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora: ' \
         '*--mmap[Map the file into memory instead of reading it. (default on)]' \

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from llmasos.engine.adapter import load_adapter
 from llmasos.engine.bindings import do_nothing
-from llmasos.engine.context import Context, ContextOptions
+from llmasos.engine.context import Context, ContextOptions, reproducible
 from llmasos.engine.devices import list_devices
 from llmasos.engine.embedder import Embedder
 from llmasos.engine.engine import Engine
 from llmasos.engine.model import ModelOptions, load_model
 from llmasos.engine.options import LoadOptions
 from llmasos.engine.trial import is_tried, require_trial
-from llmasos.errors import BadInputError
+from llmasos.errors import BadInputError, UsageError
 from llmasos.formats.gguf import GgufHeader, read_header
 from llmasos.formats.lora import require_adapter, require_same_model
 from llmasos.hardware.machine import read_machine
@@ -48,6 +48,8 @@ class Loaded:
         meanwhile: Callable[[], None] = do_nothing,
         embeds: bool = False,
     ) -> None:
+        if options.deterministic and options.flash_attention:
+            raise UsageError("flash attention adds up in an order of its own", hint="leave it out, or deterministic")
         headers = [read_header(path) for path in located.paths]
         _refuse_what_is_no_model(headers, located)
         _require_purpose(headers[0], located, embeds=embeds)
@@ -80,12 +82,16 @@ class Loaded:
         """An engine whose context has room for that prompt and an answer, as far as the model and the memory allow.
 
         `parallel` sequences may be worked on at a time; `cells` tokens all together shall have, as many as that many
-        answers to the one prompt if it is 0. `kept` more sequences are remembered for those that begin like them.
+        answers to the one prompt if it is 0. `kept` more sequences are remembered for those that begin like them. In
+        reproducible mode each has a context of its own, so there may be fewer, and nothing is remembered.
         """
-        if parallel > 1 and not cells:
+        wishes = self._wishes(prompt_tokens + self.answer_tokens)
+        if self.options.deterministic:
+            length = plan_context(self.plan, self.shape, self.machine, wishes).context_length
+            cells = parallel * length
+        elif parallel > 1 and not cells:
             cells = prompt_tokens + parallel * self.answer_tokens
-        wishes = replace(self._wishes(prompt_tokens + self.answer_tokens), wanted_cells=cells)
-        self.plan = plan_context(self.plan, self.shape, self.machine, wishes)
+        self.plan = plan_context(self.plan, self.shape, self.machine, replace(wishes, wanted_cells=cells))
         options = ContextOptions(
             self.plan.context_length,
             self.plan.threads,
@@ -97,6 +103,8 @@ class Loaded:
             kept,
             adapts=self.options.threads is None,
         )
+        if self.options.deterministic:
+            options = reproducible(replace(options, parallel=max(1, self.plan.cells // self.plan.context_length)))
         return Engine(self.model, Context(self.model, options, self.adapters))
 
     def start_embedder(self) -> Embedder:
@@ -122,7 +130,7 @@ class Loaded:
             kv_type=self.options.kv_type,
             threads=self.options.threads,
             batch_size=self.options.batch_size,
-            flash_attention=self.options.flash_attention,
+            flash_attention=False if self.options.deterministic else self.options.flash_attention,
             wanted_tokens=max(wanted_tokens, self.suggested_context),
         )
 

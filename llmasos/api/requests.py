@@ -30,6 +30,7 @@ class Loading(TypedDict, total=False):
     gpu_layers: int
     kv_type: str
     flash_attention: bool
+    deterministic: bool
     batch_size: int
     lora: Sequence[str]
     mmap: bool

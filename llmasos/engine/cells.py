@@ -45,20 +45,17 @@ class Cells:
 
     def __init__(self, capacity: int, sequences: int, memory: Memory) -> None:
         self.capacity = capacity
+        self.used = 0  # cells that anything is kept in
         self._memory = memory
         self._unused = list(range(sequences))[::-1]
         self._active: dict[int, _Held] = {}
         self._idle: dict[int, _Held] = {}  # in the order of their last use
 
     @property
-    def used(self) -> int:
-        """Cells that anything is kept in."""
-        return _count([*self._active.values(), *self._idle.values()])
-
-    @property
     def active(self) -> int:
         """Cells of sequences that are being worked on."""
-        return _count(self._active.values())
+        stretches = {stretch: stretch.length for held in self._active.values() for stretch in held.stretches}
+        return sum(stretches.values())
 
     @property
     def has_number(self) -> bool:
@@ -97,6 +94,7 @@ class Cells:
         if not held.stretches or len(held.stretches[-1].owners) > 1:
             held.stretches.append(_Stretch(0, {number}))
         held.stretches[-1].length += len(tokens)
+        self.used += len(tokens)
 
     def truncate(self, number: int, length: int) -> int:
         """Drops what a sequence holds beyond `length`, and what a pass that failed has left behind.
@@ -196,8 +194,7 @@ class Cells:
 
     def _cut(self, held: _Held, number: int, length: int) -> None:
         kept = self._split(held, length)
-        for stretch in held.stretches[kept:]:
-            stretch.owners.discard(number)
+        self._disown(number, held.stretches[kept:])
         del held.stretches[kept:], held.tokens[length:]
 
     def _split(self, held: _Held, length: int) -> int:
@@ -224,9 +221,14 @@ class Cells:
 
     def _forget(self, number: int, held: _Held) -> None:
         self._memory.forget(0, sequence=number)
-        for stretch in held.stretches:
-            stretch.owners.discard(number)
+        self._disown(number, held.stretches)
         self._unused.append(number)
+
+    def _disown(self, number: int, stretches: Iterable[_Stretch]) -> None:
+        for stretch in stretches:
+            stretch.owners.discard(number)
+            if not stretch.owners:
+                self.used -= stretch.length
 
 
 def common_length(one: Sequence[int], other: Sequence[int]) -> int:
@@ -242,8 +244,3 @@ def common_length(one: Sequence[int], other: Sequence[int]) -> int:
         else:
             unlike = middle
     return alike
-
-
-def _count(held: Iterable[_Held]) -> int:
-    """Cells that any of them has."""
-    return sum({stretch: stretch.length for each in held for stretch in each.stretches}.values())

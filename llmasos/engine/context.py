@@ -1,14 +1,15 @@
 """A context: the KV cache of a model and the forward passes over it. One thread at a time.
 
-All sequences share one pool of cells (llama.cpp's unified cache): a long one may take what others leave, and a prefix
-that several have in common is held once.
+Sequences share one pool of cells (llama.cpp's unified cache): a long one may take what others leave, and a prefix that
+several have in common is held once. Or each has cells of its own: that is faster for many that have nothing in common,
+and their numbers do not depend on each other.
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llmasos.engine.adapter import Adapter, apply_adapters
@@ -40,7 +41,8 @@ class ContextOptions:
 
     `parallel` sequences are worked on at a time, all together have `cells` tokens, or as many as
     one may have if that is 0. `kept` more may be remembered for those that will begin like them. With `adapts` fewer
-    threads than `threads` compute while others use the cores.
+    threads than `threads` compute while others use the cores. Without `pooled` each of them has `context_length` cells
+    of its own. With `one_by_one` each forward pass reads for one of them alone (`reproducible`).
     """
 
     context_length: int
@@ -52,11 +54,26 @@ class ContextOptions:
     cells: int = 0
     kept: int = 0
     adapts: bool = False
+    pooled: bool = True
+    one_by_one: bool = False
 
     @property
     def sequences(self) -> int:
         """How many llama.cpp has to tell apart."""
         return min(self.parallel + self.kept, MOST_SEQUENCES)
+
+    @property
+    def all_cells(self) -> int:
+        """Tokens that all sequences together may have."""
+        return max(self.cells, self.context_length) if self.pooled else self.sequences * self.context_length
+
+
+def reproducible(options: ContextOptions) -> ContextOptions:
+    """The same options, but that nothing computed for a sequence depends on others or on what was before.
+
+    The shape of a pass, the place in the cache, and how attention is added up all move the last digits.
+    """
+    return replace(options, one_by_one=True, pooled=False, flash_attention=False, adapts=False, kept=0)
 
 
 class Aborted(Exception):  # noqa: N818 - a signal between two threads, never an error shown to people
@@ -78,7 +95,7 @@ class Context:
         self.options = options
         self._pace = Pace(options.threads) if options.adapts else None
         # llama.cpp rounds the context up and, if it was made short, the batch down; what was asked for holds here.
-        self.capacity: int = min(max(options.cells, options.context_length), lib.llama_n_ctx(self.handle))
+        self.capacity: int = min(options.all_cells, lib.llama_n_ctx(self.handle))
         self.length: int = min(options.context_length, self.capacity)
         self.batch_size: int = min(options.batch_size, lib.llama_n_batch(self.handle))
         self._memory = lib.llama_get_memory(self.handle)
@@ -104,14 +121,17 @@ class Context:
         return last_indices
 
     def copy(self, source: int, target: int, length: int) -> bool:
-        """Gives an empty sequence the first `length` positions of another, in the same cells.
+        """Gives an empty sequence the first `length` positions of another, of a pool in the same cells.
 
         False if the model can't: a recurrent one has but the state at its end.
         """
         if self._is_recurrent and lib.llama_memory_seq_pos_max(self._memory, source) != length - 1:
             return False
-        lib.llama_memory_seq_cp(self._memory, source, target, 0, length)
-        return True
+        if self.options.pooled:
+            lib.llama_memory_seq_cp(self._memory, source, target, 0, length)
+            return True
+        lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)  # all cells are copied at the next pass
+        return self.forget(length, sequence=target)
 
     def forget(self, start: int, end: int = -1, *, sequence: int = 0) -> bool:
         """Drops the positions from `start` up to `end` (-1: all that follow).
@@ -180,8 +200,7 @@ class Batch:
 
 def _context_params(options: ContextOptions) -> Any:
     params = lib.llama_context_default_params()
-    params.n_ctx = max(options.cells, options.context_length)
-    params.kv_unified = True
+    params.n_ctx, params.kv_unified = options.all_cells, options.pooled
     params.n_batch, params.n_ubatch = options.batch_size, min(options.batch_size, MICRO_BATCH_SIZE)
     params.n_seq_max = options.sequences
     params.n_threads = params.n_threads_batch = options.threads

@@ -38,7 +38,10 @@ class Engine:
         self.model = model
         self.context = context
         cells = Cells(context.capacity, context.options.sequences, context)
-        self._scheduler = Scheduler(cells, batch_size=context.batch_size, parallel=context.options.parallel)
+        options = context.options
+        self._scheduler = Scheduler(
+            cells, batch_size=context.batch_size, parallel=options.parallel, one_by_one=options.one_by_one
+        )
         self._answering: dict[Task, Answering | BeamAnswering] = {}
         self._most_submitted = most_submitted
         self._changing = threading.Lock()  # held while it is decided who is submitted, read or cancelled

@@ -139,6 +139,9 @@ class LoadOptions:
     gpu_layers: int | None = option(None, "Layers to put on the GPU; 0 for none.", minimum=0, maximum=INT32)
     kv_type: str | None = option(None, "How the context's keys and values are stored.", choices=KV_TYPES)
     flash_attention: bool | None = option(None, "Compute attention in the memory-saving way.")
+    deterministic: bool = option(
+        False, "The same answer every time, whoever else is answered: one at a time, nothing reused, so it is slower."
+    )
     batch_size: int = option(512, "Tokens of the prompt that are read at once.", minimum=1, maximum=65536, panel=RARE)
     lora: tuple[str, ...] = option(
         (), "NAME or NAME:SCALE: add this LoRA adapter, a stored one or a GGUF file. Again for more."

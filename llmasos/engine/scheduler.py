@@ -64,10 +64,15 @@ class Part:
 
 
 class Scheduler:
-    """Who is worked on and who waits. Call `next_parts`, read them, then say `done`."""
+    """Who is worked on and who waits. Call `next_parts`, read them, then say `done`.
 
-    def __init__(self, cells: Cells, *, batch_size: int, parallel: int) -> None:
+    With `one_by_one` passes are of one task alone, by turns, in parts that begin and end at the same places whoever
+    else is there, and nothing is taken over from others: what is computed for a task depends on nobody.
+    """
+
+    def __init__(self, cells: Cells, *, batch_size: int, parallel: int, one_by_one: bool = False) -> None:
         self.cells = cells
+        self.one_by_one = one_by_one
         self.batch_size = batch_size
         self.parallel = min(parallel, batch_size)  # so that each who runs has a part in every pass
         self.running: list[Task] = []  # in the order in which they were let in
@@ -85,7 +90,7 @@ class Scheduler:
         """Takes a task out, whether it runs or waits; with `keep` the cache holds what it read as long as it can."""
         if task in self.running:
             self.running.remove(task)
-            (self.cells.release if keep else self.cells.drop)(task.number)
+            (self.cells.release if keep and not self.one_by_one else self.cells.drop)(task.number)
             task.number, task.read = -1, 0
         elif task in self.waiting:
             self.waiting.remove(task)
@@ -169,11 +174,15 @@ class Scheduler:
 
     def _is_about_to_be_read(self, task: Task) -> bool:
         """Whether another task is just reading what this one begins with."""
-        held = self.cells.common_prefix(task.beginning)
+        beginning = self._beginning(task)
+        held = self.cells.common_prefix(beginning)
         return any(
-            other.pending > 1 and common_length(other.tokens, task.beginning) - held >= WORTH_WAITING
+            other.pending > 1 and common_length(other.tokens, beginning) - held >= WORTH_WAITING
             for other in self.running
         )
+
+    def _beginning(self, task: Task) -> list[int]:
+        return [] if self.one_by_one else task.beginning
 
     def _fits(self, task: Task) -> bool:
         """Whether there is room for all that the task has, and for the answers to grow a while."""
@@ -188,11 +197,11 @@ class Scheduler:
     def _active_prefix(self, task: Task) -> int:
         """How many of the task's tokens are held for tasks that run: these take no more room."""
         return max(
-            (common_length(self.cells.tokens(other.number), task.beginning) for other in self.running), default=0
+            (common_length(self.cells.tokens(other.number), self._beginning(task)) for other in self.running), default=0
         )
 
     def _begin(self, task: Task) -> None:
-        task.number, task.read = self.cells.open(task.beginning)
+        task.number, task.read = self.cells.open(self._beginning(task))
         if task.spared is None:
             task.spared = task.read
         self.running.append(task)
@@ -205,8 +214,12 @@ class Scheduler:
     # What is read.
 
     def _share_out(self) -> list[Part]:
+        if self.one_by_one:
+            return self._share_alone()
         answers = [task for task in self.running if task.pending == 1]
         prompts = [task for task in self.running if task.pending > 1]
+        if not prompts:
+            return [_part(task, 1) for task in answers]
         room = self.batch_size - len(answers)
         if answers:
             room = min(room, PROMPT_TOKENS_BESIDE_ANSWERS)
@@ -215,6 +228,15 @@ class Scheduler:
         shares = equal_shares(wanted, room)
         parts = [_part(task, 1) for task in answers]
         return parts + [_part(task, share) for task, share in zip(prompts, shares, strict=True) if share]
+
+    def _share_alone(self) -> list[Part]:
+        """The part of who has waited longest since its last one."""
+        for task in self.running:
+            if task.pending:
+                self.running.remove(task)
+                self.running.append(task)
+                return [_part(task, min(task.pending, self.batch_size, PROMPT_TOKENS_BESIDE_ANSWERS))]
+        return []
 
     def _as_much_as_fits(self, parts: list[Part]) -> list[Part]:
         """Of the only task that runs, which is never longer than the cache."""

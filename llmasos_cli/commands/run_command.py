@@ -184,7 +184,8 @@ def _answer(
     ) as loaded:
         _warn_of_unused_gpu(loaded)
         prompter = _make_prompter(loaded, wanted)
-        parallel = max(beams.num_beams, min(wanted.count, MOST_AT_A_TIME))
+        at_a_time = 1 if loading.deterministic else min(wanted.count, MOST_AT_A_TIME)
+        parallel = max(beams.num_beams, at_a_time)
         with loaded.start(len(prompter.tokens(wanted.text)), parallel=parallel) as engine:
             _tell_plan(loaded, verbose=verbose)
             fitted = prompter.fit(wanted.text, engine, limits.on_overflow)

@@ -1,4 +1,4 @@
-"""An engine over a tiny model."""
+"""A tiny model, and an engine over it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from llmasos.engine.model import Model, ModelOptions, load_model
 
 
 @pytest.fixture
-def engine(tiny_model: Path) -> Iterator[Engine]:
-    """A context of 256 tokens that reads prompts 32 tokens at a time."""
+def model(tiny_model: Path) -> Iterator[Model]:
     model = load_model([tiny_model], ModelOptions())
-    with Engine(model, Context(model, ContextOptions(256, threads=1, batch_size=32))) as engine:
-        yield engine
+    yield model
     model.close()
 
 
 @pytest.fixture
-def model(engine: Engine) -> Model:
-    return engine.model
+def engine(model: Model) -> Iterator[Engine]:
+    """A context of 256 tokens that reads prompts 32 tokens at a time."""
+    with Engine(model, Context(model, ContextOptions(256, threads=1, batch_size=32))) as engine:
+        yield engine

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,7 +12,7 @@ from hypothesis import strategies as st
 from llmasos.engine.beams import BeamSearch, Finished
 from llmasos.engine.context import Context, ContextOptions
 from llmasos.engine.engine import Engine
-from llmasos.engine.model import Model, ModelOptions, load_model
+from llmasos.engine.model import Model
 from llmasos.engine.options import AnswerOptions, BeamOptions, SamplingOptions
 from llmasos.engine.sequence import Answer
 from llmasos.errors import UsageError
@@ -93,13 +91,6 @@ def test_early_stopping_ends_with_as_many_as_there_are_beams():
 # In the engine.
 
 GREEDY = SamplingOptions(temperature=0)
-
-
-@pytest.fixture
-def model(tiny_model: Path) -> Iterator[Model]:
-    model = load_model([tiny_model], ModelOptions())
-    yield model
-    model.close()
 
 
 def start(model: Model, *, parallel: int, cells: int = 600) -> Engine:

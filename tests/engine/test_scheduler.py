@@ -24,10 +24,18 @@ from llmasos.engine.scheduler import (
 class Machine:
     """A scheduler, and a model whose every token follows from all that stand before it in the cache."""
 
-    def __init__(self, capacity: int = 1000, *, batch_size: int = 64, parallel: int = 4, kept: int = 4) -> None:
+    def __init__(
+        self,
+        capacity: int = 1000,
+        *,
+        batch_size: int = 64,
+        parallel: int = 4,
+        kept: int = 4,
+        one_by_one: bool = False,
+    ) -> None:
         self.memory = ListMemory(capacity)
         cells = Cells(capacity, parallel + kept, self.memory)
-        self.scheduler = Scheduler(cells, batch_size=batch_size, parallel=parallel)
+        self.scheduler = Scheduler(cells, batch_size=batch_size, parallel=parallel, one_by_one=one_by_one)
 
     def add(self, tokens: list[int], **options: int) -> Task:
         task = Task(list(tokens), **options)
@@ -289,3 +297,32 @@ def test_nobody_starves_while_others_keep_coming(parallel: int):
         if len(large.tokens) >= 160:
             return
     raise AssertionError("the large prompt starved")
+
+
+@given(requests=REQUESTS, batch_size=st.integers(1, 200), parallel=st.integers(1, 6))
+def test_one_by_one_everybody_is_read_in_the_same_parts_as_if_alone(
+    requests: list[Request], batch_size: int, parallel: int
+):
+    together = parts_of(requests, batch_size, parallel)
+    for request, parts in zip(requests, together, strict=True):
+        assert parts_of([request], batch_size, 1) == [parts]
+
+
+def parts_of(requests: list[Request], batch_size: int, parallel: int) -> list[list[tuple[int, int]]]:
+    """Of each request, the position and length of its parts, which are alone in their passes."""
+    machine = Machine(parallel * 200, batch_size=batch_size, parallel=parallel, kept=0, one_by_one=True)
+    tasks = [machine.add(request.prompt) for request in requests]
+    read: dict[Task, list[tuple[int, int]]] = {task: [] for task in tasks}
+    while not machine.scheduler.is_idle:
+        [part] = machine.step()
+        read[part.task].append((part.position, len(part.tokens)))
+        request = requests[tasks.index(part.task)]
+        if len(part.task.tokens) >= len(request.prompt) + request.answer_length:
+            machine.scheduler.end(part.task)
+    return list(read.values())
+
+
+def test_one_by_one_they_take_turns():
+    machine = Machine(one_by_one=True)
+    tasks = [machine.add([number] * 5) for number in range(3)]
+    assert [machine.step()[0].task for _ in range(7)] == [*tasks, *tasks, tasks[0]]

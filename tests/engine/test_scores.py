@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from llmasos.engine.context import Context, ContextOptions, Reading, logits_at
 from llmasos.engine.engine import Engine
-from llmasos.engine.model import Model, ModelOptions, load_model
+from llmasos.engine.model import Model
 from llmasos.engine.options import AnswerOptions, SamplingOptions, ScoreOptions
 from llmasos.engine.sequence import Answer
 
 TEXT = "the cat sat on the mat and the hat, and looked at that for a while; then it slept. " * 2
 NOTHING = AnswerOptions(max_tokens=0)
-
-
-@pytest.fixture
-def model(tiny_model: Path) -> Iterator[Model]:
-    model = load_model([tiny_model], ModelOptions())
-    yield model
-    model.close()
 
 
 def start(model: Model, *, batch_size: int = 512, parallel: int = 4) -> Engine:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 
 from llmasos.engine.context import Context, ContextOptions
 from llmasos.engine.engine import Engine
-from llmasos.engine.model import Model, ModelOptions, load_model
+from llmasos.engine.model import Model
 from llmasos.engine.options import AnswerOptions, SamplingOptions
 from llmasos.engine.sequence import Answer
 from llmasos.engine.sequence import Sequence as Submitted
@@ -19,13 +18,6 @@ from llmasos.errors import BadInputError, BusyError, LlmasosError
 GREEDY = SamplingOptions(temperature=0)
 TWENTY = AnswerOptions(max_tokens=20, ignore_eos=True)
 WORDS = ("the cat", "a dog", "some birds sat", "one fish", "and the mat", "of hats and bats", "a", "many mice there")
-
-
-@pytest.fixture
-def model(tiny_model: Path) -> Iterator[Model]:
-    model = load_model([tiny_model], ModelOptions())
-    yield model
-    model.close()
 
 
 def start(model: Model, *, parallel: int, cells: int = 0, kept: int = 0, most_submitted: int = 1000) -> Engine:
