@@ -27,6 +27,7 @@ _llmasos_grammar() {
                 --count=@text
                 -o=@files
                 --output=@files
+                --prompt-cache=@files
                 --offline
                 -v
                 --verbose

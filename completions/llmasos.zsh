@@ -49,6 +49,7 @@ _llmasos_grammar() {
         '*--count=[How many answers]:count: ' \
         '*-o+[Write the answer to this file instead]:o:_files' \
         '*--output=[Write the answer to this file instead]:output:_files' \
+        '*--prompt-cache=[Keep in this file what was read of the prompt, and go on from there next time]:prompt-cache:_files' \
         '*--offline[Never use the network]' \
         '*-v[Say what was chosen and why, and show the engine'\''s log]' \
         '*--verbose[Say what was chosen and why, and show the engine'\''s log]' \

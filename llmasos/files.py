@@ -16,15 +16,24 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Replaces a small file at once: a reader, or a power cut, meets the old text or the new one."""
+    """Replaces a small file at once."""
+    with replaced_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def replaced_whole(path: Path, *, is_private: bool = False) -> Iterator[Path]:
+    """Gives an empty file that takes the path's place once it is filled.
+
+    A reader, or a power cut, meets the old content or the new one. What is private, only its owner may read.
+    """
     with disk_full_is_an_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
         try:
-            with temporary.open("x", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
+            temporary.touch(0o600 if is_private else 0o666, exist_ok=False)
+            yield temporary
+            sync_file(temporary)
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from llmasos.engine.adapter import load_adapter
-from llmasos.engine.bindings import do_nothing
+from llmasos.engine.bindings import do_nothing, shared
 from llmasos.engine.context import Context, ContextOptions, reproducible
 from llmasos.engine.devices import list_devices
 from llmasos.engine.embedder import Embedder
@@ -111,6 +111,14 @@ class Loaded:
         """What makes vectors of texts as long as the model learned, or as the plan's context."""
         longest = min(self.plan.context_length, self.model.trained_context_length)
         return Embedder(self.model, longest=longest, threads=self.plan.threads)
+
+    @property
+    def identity(self) -> str:
+        """All that has to be the same for what a cache holds to be of use again (`Engine.restore`)."""
+        files = [Path(shared._name), *self.located.paths, *(each.path for each in self.located.adapters)]
+        files += [locate_adapter(each).path for each in self.options.lora]
+        known = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        return repr((known, self.options.lora, self.plan.kv_type, self.options.flash_attention))
 
     def close(self) -> None:
         for adapter in self.adapters:

@@ -8,8 +8,10 @@ and their numbers do not depend on each other.
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from llmasos.engine.adapter import Adapter, apply_adapters
@@ -149,6 +151,20 @@ class Context:
             return False
         lib.llama_memory_seq_add(self._memory, sequence, end, -1, start - end)
         return True
+
+    def save(self, sequence: int, tokens: Sequence[int], path: Path) -> bool:
+        """Writes the keys and values of a sequence to a file, behind these tokens."""
+        array = (ctypes.c_int32 * len(tokens))(*tokens)
+        return bool(lib.llama_state_seq_save_file(self.handle, os.fsencode(path), sequence, array, len(tokens)))
+
+    def restore(self, sequence: int, token_count: int, path: Path) -> bool:
+        """Reads keys and values from a file that has so many tokens into an empty sequence.
+
+        False if they are not what this context holds, or there is no room; then the sequence may hold a part.
+        """
+        array, count = (ctypes.c_int32 * token_count)(), ctypes.c_size_t()
+        place = ctypes.byref(count)
+        return bool(lib.llama_state_seq_load_file(self.handle, os.fsencode(path), sequence, array, token_count, place))
 
     def abort(self) -> None:
         """Stops the forward pass that runs now, or the next one. From any thread."""

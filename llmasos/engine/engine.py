@@ -10,22 +10,29 @@ import queue
 import threading
 from collections.abc import Callable
 from collections.abc import Sequence as Tokens
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmasos.engine.answering import Answering
+from llmasos.engine.bindings import log
 from llmasos.engine.cells import Cells
 from llmasos.engine.context import Aborted, Context, Reading
 from llmasos.engine.model import Model
 from llmasos.engine.options import AnswerOptions, BeamOptions, SamplingOptions, ScoreOptions
+from llmasos.engine.saved import STAMP_LENGTH, read_tokens, seal, stamped
 from llmasos.engine.scheduler import Part, Scheduler, Task
 from llmasos.engine.sequence import Answer, Event, Sequence
-from llmasos.errors import BadInputError, BusyError, LlmasosError, PromptTooLongError, UsageError
+from llmasos.errors import BadInputError, BusyError, DiskFullError, LlmasosError, PromptTooLongError, UsageError
+from llmasos.files import replaced_whole
 
 if TYPE_CHECKING:
     from llmasos.engine.beam_answering import BeamAnswering
 
 SHIFT_KEPT_SHARE = 4  # of a full context, this part (one in four) stays at the front when the oldest is forgotten
 MOST_SUBMITTED = 10_000
+
+Outcome = queue.SimpleQueue[int | BaseException]
+Errand = tuple[Callable[[], int], Outcome]
 
 
 class Engine:
@@ -48,7 +55,7 @@ class Engine:
         self._submitted: set[Sequence] = set()  # and not ended
         self._being_read: list[Sequence] = []  # by the pass under way
         self._is_closing = False
-        self._arrived: queue.SimpleQueue[Sequence | None] = queue.SimpleQueue()
+        self._arrived: queue.SimpleQueue[Sequence | Errand | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="llmasos-engine", daemon=True)
         self._thread.start()
 
@@ -96,6 +103,32 @@ class Engine:
             sequence.is_cancelled.set()
             self._abort_if_nobody_wants_it()
 
+    def save(self, tokens: Tokens[int], path: Path, identity: str) -> int:
+        """Writes what the cache holds of these tokens to a file, for `restore`; of how many it is. If of none, no file.
+
+        `identity` names model and engine. Raises DiskFullError.
+        """
+        return self._do(lambda: self._save(list(tokens), path, identity))
+
+    def restore(self, path: Path, identity: str) -> int:
+        """Takes into the cache what `save` has written, where the identity is the same; returned is of how many tokens.
+
+        0 if the file is missing, damaged or another's, or if there is no room: then they are just read again.
+        """
+        return self._do(lambda: self._restore(path, identity))
+
+    def _do(self, work: Callable[[], int]) -> int:
+        """What has to be done in the engine's thread, between two passes."""
+        outcome: Outcome = queue.SimpleQueue()
+        with self._changing:
+            if self._is_closing:
+                raise LlmasosError("the engine is closed")
+            self._arrived.put((work, outcome))
+        result = outcome.get()
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
     def close(self) -> None:
         """Cancels what runs and what waits, ends the thread and frees the context."""
         with self._changing:
@@ -124,6 +157,9 @@ class Engine:
                 left = list(self._submitted)
             for sequence in left:
                 self._tell(sequence, error)
+            while not self._arrived.empty():
+                if isinstance(errand := self._arrived.get(), tuple):
+                    errand[1].put(error)
 
     def _answer_all(self) -> None:
         while True:
@@ -139,9 +175,11 @@ class Engine:
         """Takes in what was submitted, waiting for it if there is nothing else to do. False once the engine closes."""
         try:
             while True:
-                sequence = self._arrived.get(block=self._scheduler.is_idle and not self._is_closing)
-                if sequence is not None:
-                    self._take_in(sequence)
+                arrived = self._arrived.get(block=self._scheduler.is_idle and not self._is_closing)
+                if isinstance(arrived, Sequence):
+                    self._take_in(arrived)
+                elif arrived is not None:
+                    _run(*arrived)
         except queue.Empty:
             return not self._is_closing
 
@@ -154,6 +192,34 @@ class Engine:
         [task] = answering.tasks
         self._answering[task] = answering
         self._scheduler.add(task)
+
+    def _save(self, tokens: list[int], path: Path, identity: str) -> int:
+        cells = self._scheduler.cells
+        if not cells.has_number:
+            return 0
+        number, held = cells.open(tokens)
+        try:
+            if held:
+                log.clear()
+                with replaced_whole(path, is_private=True) as file:
+                    if not self.context.save(number, stamped(tokens[:held], identity), file):
+                        raise DiskFullError(f"{path} can't be written: {log.last_errors() or 'no reason given'}")
+                    seal(file)
+            return held
+        finally:
+            cells.release(number)
+
+    def _restore(self, path: Path, identity: str) -> int:
+        cells, tokens = self._scheduler.cells, read_tokens(path, identity)
+        if not 0 < len(tokens) <= self.context.length or not cells.has_number or not cells.make_room(len(tokens)):
+            return 0
+        number, _ = cells.open([])
+        if not self.context.restore(number, STAMP_LENGTH + len(tokens), path):
+            cells.drop(number)
+            return 0
+        cells.extend(number, tokens)
+        cells.release(number)
+        return len(tokens)
 
     def _answering_for(self, sequence: Sequence) -> Answering | BeamAnswering:
         if sequence.beams is None:
@@ -274,3 +340,10 @@ class Engine:
         with self._changing:
             self._submitted.discard(sequence)
         sequence.emit(event)
+
+
+def _run(work: Callable[[], int], outcome: Outcome) -> None:
+    try:
+        outcome.put(work())
+    except BaseException as error:  # whatever it is belongs to the one who waits
+        outcome.put(error)

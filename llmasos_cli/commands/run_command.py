@@ -28,6 +28,7 @@ MOST_AT_A_TIME = 16  # answers to one prompt
 GREEDY = ("temperature", 0)
 CUTS = {"length": "--max-tokens", "time": "--max-seconds"}  # what ends an answer that would have gone on
 BETWEEN_ANSWERS = "---\n"
+WORTH_KEEPING = 32  # tokens that were read anew, for which the file of --prompt-cache is written again
 UNKNOWN_ANSWER_TOKENS = 1024  # room planned for an answer whose length nobody set
 
 SystemOption = Annotated[str | None, typer.Option("--system", help="What the model should be and do.", metavar="TEXT")]
@@ -39,6 +40,15 @@ CountOption = Annotated[
 OutputOption = Annotated[
     Path | None,
     typer.Option("-o", "--output", help="Write the answer to this file instead.", metavar="FILE", readable=False),
+]
+PromptCacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--prompt-cache",
+        help="Keep in this file what was read of the prompt, and go on from there next time.",
+        metavar="FILE",
+        readable=False,
+    ),
 ]
 FormatOption = Annotated[
     str | None, typer.Option("--format", help="`json`: the answer is a JSON object.", metavar="json")
@@ -62,6 +72,7 @@ class _Wanted:
     as_json: bool
     with_stats: bool
     to_file: Path | None
+    prompt_cache: Path | None
 
 
 @takes(LoadOptions, "loading", "Loading")
@@ -80,6 +91,7 @@ def run_command(
     stats: StatsOption = False,
     count: CountOption = 1,
     output_file: OutputOption = None,
+    prompt_cache: PromptCacheOption = None,
     offline: OfflineOption = False,
     verbose: VerboseOption = False,
     *,
@@ -100,14 +112,16 @@ def run_command(
 
     for warning in unknown_keys(read_config(), *ALL_OPTIONS):
         output.note(f"warning: {warning}")
-    if output_file:
-        require_writable(output_file)
-    wanted = _Wanted(read_prompt(prompt, file or []), system, raw, count, json, stats, output_file)
+    for written in filter(None, (output_file, prompt_cache)):
+        require_writable(written)
+    wanted = _Wanted(read_prompt(prompt, file or []), system, raw, count, json, stats, output_file, prompt_cache)
     shape = _grammar(format, schema)
     if shape and "grammar" in sampling:
         raise UsageError("--grammar and --schema or --format both say what the answer looks like", hint="choose one")
     sampling |= shape
     _require_no_draw(beams, sampling, count)
+    if prompt_cache and loading.get("deterministic"):
+        raise UsageError("--deterministic uses nothing that was read before", hint="leave out --prompt-cache")
     flags = {**sampling, **limits, **beams, **loading}
     for options in ALL_OPTIONS:
         layered(options, *configured(options), flags)  # a wrong value is told before anything is pulled
@@ -188,6 +202,8 @@ def _answer(
         parallel = max(beams.num_beams, at_a_time)
         with loaded.start(len(prompter.tokens(wanted.text)), parallel=parallel) as engine:
             _tell_plan(loaded, verbose=verbose)
+            if wanted.prompt_cache:
+                engine.restore(wanted.prompt_cache, loaded.identity)
             fitted = prompter.fit(wanted.text, engine, limits.on_overflow)
             if fitted.note:
                 output.note(f"note: {fitted.note}")
@@ -195,7 +211,9 @@ def _answer(
                 sequences = [engine.submit(fitted.tokens, sampling, limits, beams)]
             else:
                 sequences = _submit(engine, fitted.tokens, wanted.count, sampling, limits)
-            _write_answers(engine, sequences, wanted)
+            answers = _write_answers(engine, sequences, wanted)
+            if wanted.prompt_cache and answers[0].prompt_tokens - answers[0].cached_tokens >= WORTH_KEEPING:
+                engine.save(fitted.tokens, wanted.prompt_cache, loaded.identity)
 
 
 def _tell_plan(loaded: Loaded, *, verbose: bool) -> None:
@@ -247,10 +265,12 @@ def _submit(engine: Engine, tokens: list[int], count: int, sampling: Any, limits
     return [engine.submit(tokens, replace(sampling, seed=seed), limits) for seed in seeds]
 
 
-def _write_answers(engine: Engine, sequences: list[Sequence], wanted: _Wanted) -> None:
+def _write_answers(engine: Engine, sequences: list[Sequence], wanted: _Wanted) -> list[Answer]:
     texts: list[str] = []
+    answers: list[Answer] = []
     for sequence in sequences:
         for answer, has_been_shown in _answers_of(engine, sequence, wanted, is_first=not texts):
+            answers.append(answer)
             _tell_end(engine, sequence, answer)
             if texts and not wanted.as_json:
                 texts.append(BETWEEN_ANSWERS)
@@ -261,6 +281,7 @@ def _write_answers(engine: Engine, sequences: list[Sequence], wanted: _Wanted) -
                 output.note(_stats(answer))
     if wanted.to_file:
         write_output(wanted.to_file, "".join(texts))
+    return answers
 
 
 def _answers_of(

@@ -308,3 +308,39 @@ def test_an_answer_ends_after_max_seconds_with_a_note(llmasos, tiny_model):
     result = llmasos("run", tiny_model, "the cat", *flags)
     assert json.loads(result.stdout)["finish_reason"] == "time"
     assert "cut at --max-seconds" in result.stderr
+
+
+def test_what_was_read_is_kept_for_the_next_prompt_that_begins_alike(llmasos, tiny_model, tmp_path):
+    document, cache = "the cat sat on the mat and looked at the hat. " * 3, tmp_path / "prompt.kv"
+
+    def read_again(question: str, *more: str) -> int:
+        result = llmasos(
+            "run", tiny_model, document + question, "--raw", *FIXED, "--json", "--prompt-cache", cache, *more
+        )
+        assert (result.exit_code, result.stderr) == (0, "")
+        tokens = json.loads(result.stdout)["tokens"]
+        return tokens["prompt"] - tokens["cached"]
+
+    assert read_again("Who?") > 100
+    written = cache.stat().st_mtime_ns
+    assert read_again("Where?") < 10
+    assert cache.stat().st_mtime_ns == written
+    assert read_again("Where?", "--kv-type", "f32") > 100  # of no use to another cache, and replaced
+    assert read_again("Who?", "--kv-type", "f32") < 10
+
+
+def test_a_prompt_cache_is_refused_before_anything_is_read(llmasos, tiny_model, tmp_path):
+    result = llmasos("run", tiny_model, "the", "--prompt-cache", tmp_path / "nowhere" / "x.kv")
+    assert (result.exit_code, result.stdout) == (5, "")
+    assert "there is no folder" in result.stderr
+    result = llmasos("run", tiny_model, "the", "--prompt-cache", tmp_path / "x.kv", "--deterministic")
+    assert result.exit_code == 2
+    assert "--prompt-cache" in result.stderr
+
+
+def test_deterministic_answers_are_the_same_alone_and_among_others(llmasos, tiny_model):
+    several = llmasos("run", tiny_model, "the cat", "-n", "3", "--seed", "5", "--max-tokens", "20", "--deterministic")
+    for number, text in enumerate(several.stdout.split("---\n")):
+        alone = llmasos("run", tiny_model, "the cat", "--seed", 5 + number, "--max-tokens", "20", "--deterministic")
+        assert alone.stdout == text
+    assert several.stdout.count("---\n") == 2
