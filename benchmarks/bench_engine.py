@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +91,9 @@ def rows_of(name: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         yield row("1 sequence", "llama-bench", ours("decode", path, 1), llama_bench(tools, path), 0.96)
     if "many" in options.only and tools:
         for count in (8, 16, 32):
-            for label, flags in (("", []), (", one pool", ["--kv-unified"])):
+            for what, place, flags in (("apart", "cells of their own", []), ("decode", "one pool", ["--kv-unified"])):
                 theirs = batched_bench(tools, path, count, flags)
-                yield row(
-                    f"{count} sequences", f"llama-batched-bench{label}", ours("decode", path, count), theirs, 0.97
-                )
+                yield row(f"{count} sequences, {place}", "llama-batched-bench", ours(what, path, count), theirs, 0.97)
     if "requests" in options.only:
         theirs = program(LLAMA, path, THREADS, REQUESTS, PROMPT_TOKENS, ANSWER_TOKENS)
         yield row(f"{REQUESTS} requests", "Llama, in turn", ours("requests", path, REQUESTS), theirs, 2)
@@ -138,7 +137,8 @@ def program(text: str, *arguments: str | int) -> Callable[[], float]:
 
 
 def llama_bench(tools: Path, path: str, *, default: bool = False) -> Callable[[], float]:
-    command = [str(tools / "llama-bench"), "-m", path, "-p", "0", "-n", str(ANSWER_TOKENS), "-r", "1", "-o", "json"]
+    sizes = ["-p", "0", "-n", str(ANSWER_TOKENS), "-d", str(PROMPT_TOKENS)]
+    command = [str(tools / "llama-bench"), "-m", path, *sizes, "-r", "1", "-o", "json"]
     command += [] if default else ["-t", str(THREADS)]
     return lambda: float(json.loads(output_of(command))[0]["avg_ts"])
 
@@ -181,11 +181,13 @@ def measure(what: str, path: str, number: str) -> float:
     from llmasos.engine.options import AnswerOptions, BeamOptions, SamplingOptions
     from llmasos.hardware.machine import usable_cores
 
-    count = int(number)
+    count, is_steady = int(number), what in ("decode", "apart")
     model = load_model([Path(path)], ModelOptions())
     parallel = REQUESTS if what == "prefix" else count
     cells = 2 * PREFIX_TOKENS * REQUESTS if what == "prefix" else CELLS
     options = ContextOptions(4096, threads=usable_cores(), parallel=parallel, cells=cells, adapts=True)
+    if what == "apart":
+        options = replace(options, context_length=CELLS // count, pooled=False)
     limits = AnswerOptions(max_tokens=16 if what == "prefix" else ANSWER_TOKENS, ignore_eos=True)
     beams = BeamOptions(num_beams=count) if what == "beams" else None
     grown: list[list[tuple[float, int]]] = []  # of each sequence, when it had how many tokens
@@ -197,14 +199,14 @@ def measure(what: str, path: str, number: str) -> float:
         begun, going = time.perf_counter(), []
         for place, prompt in enumerate(prompts(what, count)):
             grown.append([])
-            listener = functools.partial(listen, place) if what == "decode" else None
+            listener = functools.partial(listen, place) if is_steady else None
             going.append(engine.submit(prompt, SamplingOptions(temperature=0), limits, beams, listener=listener))
-        while what == "decode" and not all(each and each[-1][1] == 0 for each in grown):
+        while is_steady and not all(each and each[-1][1] == 0 for each in grown):
             time.sleep(0.01)  # until each has had its Answer, which is no Chunk
-        answers = [] if what == "decode" else [finished(sequence) for sequence in going]
+        answers = [] if is_steady else [finished(sequence) for sequence in going]
         seconds = time.perf_counter() - begun
     model.close()
-    return steady_speed(grown) if what == "decode" else sum(len(answer.tokens) for answer in answers) / seconds
+    return steady_speed(grown) if is_steady else sum(len(answer.tokens) for answer in answers) / seconds
 
 
 def finished(sequence: Any) -> Any:

@@ -13,6 +13,7 @@ from llmasos.engine.cells import Cells
 from llmasos.engine.scheduler import (
     LOGIT_ROWS,
     PROMPT_TOKENS_BESIDE_ANSWERS,
+    ROOM_TO_GROW,
     WORTH_WAITING,
     Part,
     Scheduler,
@@ -326,3 +327,28 @@ def test_one_by_one_they_take_turns():
     machine = Machine(one_by_one=True)
     tasks = [machine.add([number] * 5) for number in range(3)]
     assert [machine.step()[0].task for _ in range(7)] == [*tasks, *tasks, tasks[0]]
+
+
+def test_who_was_sent_back_is_let_in_before_those_who_only_wait():
+    machine = Machine(capacity=130)
+    first, second = machine.add([1] * 20), machine.add([2] * 20)
+    later = machine.add([3] * 80)
+    for _ in range(60):
+        machine.step()
+    assert list(machine.scheduler.waiting) == [second, later]
+    machine.scheduler.end(first)
+    machine.step()
+    assert (second.number >= 0, later.number) == (True, -1)
+
+
+def test_nobody_is_let_in_without_room_for_answers_to_grow():
+    machine = Machine(capacity=100)
+    machine.add([1] * 50)
+    machine.step()
+    tight, growth = machine.add([2] * 45), 2 * ROOM_TO_GROW
+    machine.step()
+    assert tight.number == -1
+    machine.scheduler.end(tight)
+    fitting = machine.add([2] * (100 - 52 - growth))
+    machine.step()
+    assert fitting.number >= 0
