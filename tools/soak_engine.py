@@ -51,8 +51,13 @@ def main() -> int:
             if number % EVERY == 0:
                 sizes.append(resident_bytes())
                 tell(number, sizes[-1], engine, time.monotonic() - begun)
-        cells = engine._scheduler.cells
-        left = (cells.active, len(engine._answering), len(engine._submitted), not cells.make_room(cells.capacity))
+        cells = engine._worker.scheduler.cells
+        left = (
+            cells.active,
+            len(engine._worker.answering),
+            len(engine._submitted),
+            not cells.make_room(cells.capacity),
+        )
     model.close()
     print(dict(reasons), f"memory after {EVERY}: {sizes[0] >> 20} MiB, most: {max(sizes) >> 20} MiB")
     if any(left) or max(sizes) > MOST_GROWTH * sizes[0]:
@@ -85,7 +90,7 @@ def resident_bytes() -> int:
 
 
 def tell(number: int, size: int, engine: Engine, seconds: float) -> None:
-    cells = engine._scheduler.cells
+    cells = engine._worker.scheduler.cells
     print(f"{number} requests in {seconds:.0f} s: {size >> 20} MiB, {cells.used} of {cells.capacity} cells", flush=True)
 
 

@@ -92,7 +92,7 @@ def test_a_stream_that_is_left_ends_its_answer(model: LLM):
     next(stream)
     stream.close()
     assert model.generate(FOX, **TEN)
-    assert model._engine._scheduler.is_idle
+    assert model._engine._worker.scheduler.is_idle
 
 
 def test_tokens_come_and_go(model: LLM):
@@ -186,7 +186,7 @@ def test_a_call_that_is_cancelled_ends_its_answer(model: LLM):
 
     asyncio.run(impatient())
     assert model.generate(FOX, **TEN)
-    assert model._engine._scheduler.is_idle
+    assert model._engine._worker.scheduler.is_idle
 
 
 def test_scores_are_awaited(model: LLM):
@@ -258,7 +258,7 @@ def test_one_bad_prompt_of_a_list_is_told_and_the_model_goes_on(model: LLM):
     with pytest.raises(PromptTooLongError):
         model.generate([FOX, [65] * 300, FOX], max_new_tokens=100)
     assert model.generate(FOX, **TEN)
-    assert model._engine._scheduler.is_idle
+    assert model._engine._worker.scheduler.is_idle
 
 
 def test_a_model_that_there_is_not_is_named():

@@ -178,8 +178,8 @@ def test_a_search_can_be_cancelled_and_leaves_nothing(model: Model):
         engine.cancel(sequence)
         assert finish(sequence).finish_reason == "cancelled"
         finish(submit(engine, "a dog", None))
-        assert engine._scheduler.cells.active == 0
-        assert not engine._answering
+        assert engine._worker.scheduler.cells.active == 0
+        assert not engine._worker.answering
 
 
 def test_no_tokens_asked_for_give_an_empty_answer(model: Model):

@@ -14,7 +14,7 @@ from llmasos.engine.model import Model
 from llmasos.engine.options import AnswerOptions, BeamOptions, SamplingOptions, ScoreOptions
 from llmasos.engine.sequence import Answer
 
-PLAIN = ContextOptions(256, threads=2, batch_size=64)
+PLAIN = ContextOptions(256, threads=1, batch_size=64)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def answers(
 
 
 @given(data=st.data(), requests=st.lists(REQUESTS, min_size=2, max_size=8), parallel=st.integers(3, 6))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_everybody_gets_the_very_numbers_of_being_alone(
     model: Model, data: st.DataObject, requests: list[Request], parallel: int
 ):

@@ -89,7 +89,7 @@ def test_saving_beside_others_harms_nobody(model: Model, tmp_path: Path):
 def test_what_is_of_no_use_is_read_again(model: Model, saved: Path, identity: str, options: dict):
     with start(model, **options) as engine:
         assert engine.restore(saved, identity) == 0
-        assert engine._scheduler.cells.used == 0
+        assert engine._worker.scheduler.cells.used == 0
         assert answer(engine, TOKENS[:40], 5).cached_tokens == 0
 
 
@@ -107,7 +107,7 @@ def test_a_damaged_file_is_read_again(model: Model, saved: Path, tmp_path: Path)
                     changed[chance.randrange(min(header, len(changed)))] = chance.randrange(256)
             broken.write_bytes(changed)
             assert engine.restore(broken, IDENTITY) == (len(TOKENS) if changed == content else 0)
-        cells = engine._scheduler.cells
+        cells = engine._worker.scheduler.cells
         assert cells.make_room(cells.capacity)
         assert answer(engine, TOKENS[:40]).tokens == expected
 

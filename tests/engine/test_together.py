@@ -173,7 +173,7 @@ def test_whoever_comes_and_goes_nothing_is_left_in_the_cache(model: Model, seed:
         for each in chance.sample(going, 15):
             engine.cancel(each)
         ended = [finish(each) for each in going]
-        cells = engine._scheduler.cells
+        cells = engine._worker.scheduler.cells
         assert cells.active == 0
         assert cells.make_room(cells.capacity)
     assert {answer.finish_reason for answer in ended} <= {"stop", "length", "cancelled", "context"}
@@ -181,7 +181,7 @@ def test_whoever_comes_and_goes_nothing_is_left_in_the_cache(model: Model, seed:
 
 def test_a_mistake_of_our_own_leaves_nobody_waiting(model: Model, monkeypatch: pytest.MonkeyPatch):
     with start(model, parallel=4) as engine:
-        monkeypatch.setattr(engine._scheduler, "next_parts", lambda: 1 / 0)
+        monkeypatch.setattr(engine._worker.scheduler, "next_parts", lambda: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             list(submit(engine, "the cat"))
         with pytest.raises(LlmasosError, match="closed"):

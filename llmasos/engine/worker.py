@@ -1,0 +1,201 @@
+"""What the engine's thread does: takes sequences in, makes forward passes for them, and turns logits into answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmasos.engine.answering import Answering
+from llmasos.engine.bindings import log
+from llmasos.engine.cells import Cells
+from llmasos.engine.context import Aborted, Context, Reading
+from llmasos.engine.model import Model
+from llmasos.engine.saved import STAMP_LENGTH, read_tokens, seal, stamped
+from llmasos.engine.scheduler import Part, Scheduler, Task
+from llmasos.engine.sequence import Answer, Sequence
+from llmasos.errors import DiskFullError
+from llmasos.files import replaced_whole
+
+if TYPE_CHECKING:
+    from llmasos.engine.beam_answering import BeamAnswering
+
+SHIFT_KEPT_SHARE = 4  # of a full context, this part (one in four) stays at the front when the oldest is forgotten
+
+
+class Worker:
+    """Belongs to one thread. `announce` is told whose parts the next pass reads, nobody's when it is over; it says
+    whether any of them still wants it. `tell` is given each sequence's Answer, or what went wrong with it.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        context: Context,
+        announce: Callable[[list[Sequence]], bool],
+        tell: Callable[[Sequence, Answer | BaseException], None],
+    ) -> None:
+        self.model = model
+        self.context = context
+        options = context.options
+        cells = Cells(context.capacity, options.sequences, context)
+        self.scheduler = Scheduler(
+            cells, batch_size=context.batch_size, parallel=options.parallel, one_by_one=options.one_by_one
+        )
+        self.answering: dict[Task, Answering | BeamAnswering] = {}
+        self._announce = announce
+        self._tell = tell
+
+    @property
+    def is_idle(self) -> bool:
+        return self.scheduler.is_idle
+
+    def step(self) -> None:
+        """Ends what has no reason to go on, and makes a forward pass for the others."""
+        for answering in list(dict.fromkeys(self.answering.values())):
+            if reason := answering.sequence.reason_to_end:
+                self._end(answering, reason)
+        if parts := self.scheduler.next_parts():
+            self._read(parts)
+
+    def take_in(self, sequence: Sequence) -> None:
+        try:
+            answering = self._answering_for(sequence)
+        except BaseException as error:  # whatever it is belongs to the one who waits
+            self._tell(sequence, error)
+            return
+        [task] = answering.tasks
+        self.answering[task] = answering
+        self.scheduler.add(task)
+
+    def save(self, tokens: list[int], path: Path, identity: str) -> int:
+        """`Engine.save`."""
+        cells = self.scheduler.cells
+        if not cells.has_number:
+            return 0
+        number, held = cells.open(tokens)
+        try:
+            if held:
+                log.clear()
+                with replaced_whole(path, is_private=True) as file:
+                    if not self.context.save(number, stamped(tokens[:held], identity), file):
+                        raise DiskFullError(f"{path} can't be written: {log.last_errors() or 'no reason given'}")
+                    seal(file)
+            return held
+        finally:
+            cells.release(number)
+
+    def restore(self, path: Path, identity: str) -> int:
+        """`Engine.restore`."""
+        cells, tokens = self.scheduler.cells, read_tokens(path, identity)
+        if not 0 < len(tokens) <= self.context.length or not cells.has_number or not cells.make_room(len(tokens)):
+            return 0
+        number, _ = cells.open([])
+        if not self.context.restore(number, STAMP_LENGTH + len(tokens), path):
+            cells.drop(number)
+            return 0
+        cells.extend(number, tokens)
+        cells.release(number)
+        return len(tokens)
+
+    def _answering_for(self, sequence: Sequence) -> Answering | BeamAnswering:
+        if sequence.beams is None:
+            return Answering(sequence, self.model)
+        from llmasos.engine.beam_answering import BeamAnswering  # NumPy, which other answers do without
+
+        prompt, limit = len(sequence.prompt_tokens), sequence.limits.max_tokens
+        room = (self.context.capacity - prompt) // sequence.beams.num_beams
+        longest = min(self.context.length - prompt, room, *([] if limit is None else [limit]))
+        return BeamAnswering(sequence, self.model, longest)
+
+    def _read(self, parts: list[Part]) -> None:
+        """One forward pass."""
+        answering = [self.answering[part.task] for part in parts]
+        for each in answering:
+            each.start()
+        if not self._announce([each.sequence for each in answering]):
+            return
+        try:
+            readings = [Reading(part.task.number, part.tokens, part.position, part.logit_count) for part in parts]
+            indices = self.context.decode(readings)
+        except Aborted:
+            for part in parts:
+                self.scheduler.undone(part.task)
+            return
+        except BaseException as error:
+            for each in set(answering):
+                self._fail(each, error)
+            return
+        finally:
+            self._announce([])
+        self.scheduler.done(parts)
+        for part, index in zip(parts, indices, strict=True):
+            self._take_scores(part, index)
+            if part.is_last and part.task in self.answering:  # else a beam of a search that has ended just now
+                self._advance(part.task, self.answering[part.task], index)
+
+    def _take_scores(self, part: Part, index: int) -> None:
+        answering = self.answering.get(part.task)
+        if part.task.logits_from is not None and isinstance(answering, Answering):
+            try:
+                answering.score_prompt(self.context, index, part.position + len(part.tokens), part.logit_count)
+            except BaseException as error:
+                self._fail(answering, error)
+
+    def _advance(self, task: Task, answering: Answering | BeamAnswering, index: int) -> None:
+        """Chooses a task's next token by the logits at an index of the pass just made."""
+        try:
+            if isinstance(answering, Answering):
+                self._grow(task, answering, index)
+            else:
+                self._note(task, answering, index)
+        except BaseException as error:
+            self._fail(answering, error)
+
+    def _grow(self, task: Task, answering: Answering, index: int) -> None:
+        token, reason = answering.choose(self.context, index)
+        if reason is None and len(task.tokens) >= self.context.length:
+            reason = self._outgrow(task, answering)
+        if reason is None:
+            task.tokens.append(token)
+        else:
+            self._end(answering, reason)
+
+    def _note(self, task: Task, search: BeamAnswering, index: int) -> None:
+        """When the last of the beams is read, others take their places."""
+        search.note(task, self.context, index)
+        if search.is_waiting:
+            return
+        heirs = [] if search.is_done else search.advance()
+        if not heirs:
+            self._end(search, "")
+            return
+        for each in search.tasks:
+            del self.answering[each]
+        search.tasks = self.scheduler.fork(search.tasks, heirs)
+        self.answering.update(dict.fromkeys(search.tasks, search))
+
+    def _outgrow(self, task: Task, answering: Answering) -> str | None:
+        """Makes room in a full context by forgetting half of what follows the kept front, or says why not."""
+        if answering.sequence.limits.on_overflow != "shift":
+            return "context"
+        front = min(len(answering.sequence.prompt_tokens), self.context.length // SHIFT_KEPT_SHARE)
+        count = (len(task.tokens) - front) // 2
+        self.scheduler.shift(task, front, front + count, self.context.shift)
+        answering.shifted_tokens += count
+        return None
+
+    def _end(self, answering: Answering | BeamAnswering, reason: str) -> None:
+        answering.cached_tokens = answering.tasks[0].spared or 0
+        self._take_out(answering, keep=True)
+        self._tell(answering.sequence, answering.finish(reason))
+
+    def _fail(self, answering: Answering | BeamAnswering, error: BaseException) -> None:
+        self._take_out(answering, keep=False)
+        answering.close()
+        self._tell(answering.sequence, error)
+
+    def _take_out(self, answering: Answering | BeamAnswering, *, keep: bool) -> None:
+        for task in answering.tasks:
+            self.answering.pop(task, None)  # a failure while it ended has taken it out already
+            self.scheduler.end(task, keep=keep)
