@@ -71,6 +71,8 @@ _llmasos_grammar() {
                 --no-flash-attention
                 --deterministic
                 --no-deterministic
+                --speculation
+                --no-speculation
                 --batch-size=@text
                 --lora=@text
                 --mmap
@@ -109,6 +111,8 @@ _llmasos_grammar() {
                 --no-flash-attention
                 --deterministic
                 --no-deterministic
+                --speculation
+                --no-speculation
                 --batch-size=@text
                 --lora=@text
                 --mmap

@@ -102,6 +102,7 @@ class Loaded:
             self.plan.cells,
             kept,
             adapts=self.options.threads is None,
+            guesses=self.options.speculation,
         )
         if self.options.deterministic:
             options = reproducible(replace(options, parallel=max(1, self.plan.cells // self.plan.context_length)))

@@ -31,6 +31,7 @@ class Loading(TypedDict, total=False):
     kv_type: str
     flash_attention: bool
     deterministic: bool
+    speculation: bool
     batch_size: int
     lora: Sequence[str]
     mmap: bool

@@ -10,6 +10,7 @@ from llmasos.engine.options import ScoreOptions
 from llmasos.engine.sampler import Sampler
 from llmasos.engine.scheduler import Task
 from llmasos.engine.sequence import Answer, Chunk, Sequence, Stopwatch
+from llmasos.engine.speculation import Guesser
 from llmasos.engine.text import StopMatcher, TextDecoder
 
 if TYPE_CHECKING:
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
 class Answering:
     """Belongs to the engine's thread, which counts `shifted_tokens` and `cached_tokens`; `tasks` has but one."""
 
-    def __init__(self, sequence: Sequence, model: Model) -> None:
+    def __init__(self, sequence: Sequence, model: Model, *, guesses: bool = False) -> None:
         """Raises BadInputError for sampling that can't be: a grammar that is none, a bias for no token."""
         self.sequence = sequence
         self.tasks = [Task(list(sequence.prompt_tokens), _first_logits(sequence.scores))]
         self.shifted_tokens = 0
         self.cached_tokens = 0
+        self.guessed_tokens = 0
+        self.spared_passes = 0
+        self._guesses = guesses
+        self._guesser: Guesser | None = None
         self._model = model
         self._sampler = Sampler(model, sequence.sampling)
         self._scores = _make_taker(sequence.scores, model)
@@ -49,10 +54,20 @@ class Answering:
             self._sampler.accept_prompt(self.sequence.prompt_tokens)
             if self.sequence.limits.max_tokens == 0:
                 return -1, "length"
+            self._guesser = Guesser(self.sequence.prompt_tokens) if self._guesses else None
         token = self._sampler.sample(context, index)
+        if self._guesser is not None:
+            self._guesser.take(token)
         if self._scores is not None:
             self._scores.take_answer(context, index, token)
         return token, self._add(token)
+
+    def guess(self, price: float | None, room: int) -> list[int]:
+        """Tokens that may come next, where that is worth its price: at most `room`, and no more than are asked for."""
+        if self._guesser is None:
+            return []
+        limit = self.sequence.limits.max_tokens
+        return self._guesser.guess(price, room if limit is None else min(room, limit - len(self._tokens) - 1))
 
     def score_prompt(self, context: Context, index: int, end: int, count: int) -> None:
         """Scores prompt tokens by the `count` rows of the pass just made, up to an index; `end`: how far it has read.
@@ -83,6 +98,8 @@ class Answering:
             seed=self._sampler.seed,
             stop=self._matcher.matched,
             shifted_tokens=self.shifted_tokens,
+            guessed_tokens=self.guessed_tokens,
+            spared_passes=self.spared_passes,
             prompt_scores=self._scores.of_prompt if self._scores else (),
             token_scores=self._scores.of_answer[: len(self._tokens)] if self._scores else (),
         )

@@ -44,7 +44,8 @@ class ContextOptions:
     `parallel` sequences are worked on at a time, all together have `cells` tokens, or as many as
     one may have if that is 0. `kept` more may be remembered for those that will begin like them. With `adapts` fewer
     threads than `threads` compute while others use the cores. Without `pooled` each of them has `context_length` cells
-    of its own. With `one_by_one` each forward pass reads for one of them alone (`reproducible`).
+    of its own. With `one_by_one` each forward pass reads for one of them alone (`reproducible`). With `guesses` tokens
+    are guessed ahead where that pays (`speculation`).
     """
 
     context_length: int
@@ -58,6 +59,7 @@ class ContextOptions:
     adapts: bool = False
     pooled: bool = True
     one_by_one: bool = False
+    guesses: bool = False
 
     @property
     def sequences(self) -> int:
@@ -75,7 +77,7 @@ def reproducible(options: ContextOptions) -> ContextOptions:
 
     The shape of a pass, the place in the cache, and how attention is added up all move the last digits.
     """
-    return replace(options, one_by_one=True, pooled=False, flash_attention=False, adapts=False, kept=0)
+    return replace(options, one_by_one=True, pooled=False, flash_attention=False, adapts=False, kept=0, guesses=False)
 
 
 class Aborted(Exception):  # noqa: N818 - a signal between two threads, never an error shown to people
@@ -101,7 +103,7 @@ class Context:
         self.length: int = min(options.context_length, self.capacity)
         self.batch_size: int = min(options.batch_size, lib.llama_n_batch(self.handle))
         self._memory = lib.llama_get_memory(self.handle)
-        self._is_recurrent = lib.llama_model_is_recurrent(model.handle) or lib.llama_model_is_hybrid(model.handle)
+        self.is_recurrent = lib.llama_model_is_recurrent(model.handle) or lib.llama_model_is_hybrid(model.handle)
         self._batch = Batch(self.batch_size)
 
     def decode(self, readings: Sequence[Reading]) -> list[int]:
@@ -127,7 +129,7 @@ class Context:
 
         False if the model can't: a recurrent one has but the state at its end.
         """
-        if self._is_recurrent and lib.llama_memory_seq_pos_max(self._memory, source) != length - 1:
+        if self.is_recurrent and lib.llama_memory_seq_pos_max(self._memory, source) != length - 1:
             return False
         if self.options.pooled:
             lib.llama_memory_seq_cp(self._memory, source, target, 0, length)

@@ -142,6 +142,9 @@ class LoadOptions:
     deterministic: bool = option(
         False, "The same answer every time, whoever else is answered: one at a time, nothing reused, so it is slower."
     )
+    speculation: bool = option(
+        True, "Guess ahead where the answer repeats what stands before it, and check several tokens in one pass."
+    )
     batch_size: int = option(512, "Tokens of the prompt that are read at once.", minimum=1, maximum=65536, panel=RARE)
     lora: tuple[str, ...] = option(
         (), "NAME or NAME:SCALE: add this LoRA adapter, a stored one or a GGUF file. Again for more."

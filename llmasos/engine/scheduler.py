@@ -26,13 +26,15 @@ class Task:
     """A sequence as the scheduler sees it: the tokens that the cache is to hold, which grow with the answer.
 
     `logits_from`: of the tokens from this one on logits are wanted, and not only of the last. `width`: so many tasks it
-    may become (`fork`). `number` is its place in the cache, -1 while it waits; `read` says how many of the tokens the
-    cache holds, and `spared` how many it held when the task was first let in.
+    may become (`fork`). The last `guessed` tokens are not chosen yet, but guesses, which a pass checks (`settle`).
+    `number` is its place in the cache, -1 while it waits; `read` says how many of the tokens the cache holds, and
+    `spared` how many it held when the task was first let in.
     """
 
     tokens: list[int]
     logits_from: int | None = None
     width: int = 1
+    guessed: int = 0
     number: int = -1
     read: int = 0
     spared: int | None = None
@@ -41,6 +43,22 @@ class Task:
     def pending(self) -> int:
         """Tokens that have to be read before the next can be chosen."""
         return len(self.tokens) - self.read
+
+    @property
+    def settled_length(self) -> int:
+        """How many of its tokens are no guesses."""
+        return len(self.tokens) - self.guessed
+
+    @property
+    def is_growing(self) -> bool:
+        """Whether the next pass gives its next token."""
+        return self.pending == 1 + self.guessed
+
+    def drop_guesses(self) -> None:
+        """Takes back the guesses that were not read yet."""
+        if self.guessed:
+            del self.tokens[-self.guessed :]
+            self.guessed = 0
 
     @property
     def beginning(self) -> list[int]:
@@ -88,6 +106,7 @@ class Scheduler:
 
     def end(self, task: Task, *, keep: bool = True) -> None:
         """Takes a task out, whether it runs or waits; with `keep` the cache holds what it read as long as it can."""
+        task.drop_guesses()
         if task in self.running:
             self.running.remove(task)
             (self.cells.release if keep and not self.one_by_one else self.cells.drop)(task.number)
@@ -102,9 +121,12 @@ class Scheduler:
             parts = self._share_out()
             if self.cells.make_room(sum(len(part.tokens) for part in parts)):
                 return parts
-            if len(self.running) == 1:
+            if any(task.guessed for task in self.running):
+                self._drop_guesses()
+            elif len(self.running) == 1:
                 return self._as_much_as_fits(parts)
-            self._send_back(self.running[-1])
+            else:
+                self._send_back(self.running[-1])
         return []
 
     def done(self, parts: Sequence[Part]) -> None:
@@ -115,7 +137,15 @@ class Scheduler:
 
     def undone(self, task: Task) -> None:
         """Says that a pass failed in which a task had a part: what it read before is still there, or nothing."""
+        task.drop_guesses()
         task.read = self.cells.truncate(task.number, task.read)
+
+    def settle(self, task: Task, right: int) -> None:
+        """Says that of its guesses, which were read, so many were right; what is behind them is forgotten."""
+        length, task.guessed = task.settled_length + right, 0
+        if length < len(task.tokens):
+            del task.tokens[length:]
+            task.read = self.cells.truncate(task.number, length)
 
     def shift(self, task: Task, start: int, end: int, shift_memory: Callable[..., bool]) -> None:
         """Lets a task forget its tokens from `start` to `end`, all of which are read.
@@ -177,7 +207,7 @@ class Scheduler:
         beginning = self._beginning(task)
         held = self.cells.common_prefix(beginning)
         return any(
-            other.pending > 1 and common_length(other.tokens, beginning) - held >= WORTH_WAITING
+            not other.is_growing and other.pending and common_length(other.tokens, beginning) - held >= WORTH_WAITING
             for other in self.running
         )
 
@@ -216,18 +246,24 @@ class Scheduler:
     def _share_out(self) -> list[Part]:
         if self.one_by_one:
             return self._share_alone()
-        answers = [task for task in self.running if task.pending == 1]
-        prompts = [task for task in self.running if task.pending > 1]
+        answers = [task for task in self.running if task.is_growing]
+        if sum(task.pending for task in answers) > self.batch_size:
+            self._drop_guesses()
+        parts = [_part(task, task.pending) for task in answers]
+        prompts = [task for task in self.running if task.pending and not task.is_growing]
         if not prompts:
-            return [_part(task, 1) for task in answers]
-        room = self.batch_size - len(answers)
+            return parts
+        room = self.batch_size - sum(task.pending for task in answers)
         if answers:
             room = min(room, PROMPT_TOKENS_BESIDE_ANSWERS)
         scored = max(1, LOGIT_ROWS // max(1, sum(task.logits_from is not None for task in prompts)))
         wanted = [task.pending if task.logits_from is None else min(task.pending, scored) for task in prompts]
         shares = equal_shares(wanted, room)
-        parts = [_part(task, 1) for task in answers]
         return parts + [_part(task, share) for task, share in zip(prompts, shares, strict=True) if share]
+
+    def _drop_guesses(self) -> None:
+        for task in self.running:
+            task.drop_guesses()
 
     def _share_alone(self) -> list[Part]:
         """The part of who has waited longest since its last one."""
@@ -246,7 +282,7 @@ class Scheduler:
 
 def _part(task: Task, count: int) -> Part:
     is_last = count == task.pending
-    logit_count = int(is_last)
+    logit_count = 1 + task.guessed if is_last else 0
     if task.logits_from is not None:
         logit_count = max(logit_count, min(count, task.read + count - task.logits_from))
     return Part(task, task.tokens[task.read : task.read + count], task.read, is_last, logit_count)

@@ -33,7 +33,8 @@ class Answer:
     """A finished answer. Times are in seconds.
 
     `finish_reason` is `stop` (the model's end or a stop string), `length` or `time` (as many tokens or as long as asked
-    for), `context` (it is full) or `cancelled`. A beam search gives a `score`, and the next best in `others`.
+    for), `context` (it is full) or `cancelled`. Of `guessed_tokens` that were checked ahead some came true, and as many
+    passes were spared. A beam search gives a `score`, and the next best in `others`.
     """
 
     text: str
@@ -46,6 +47,8 @@ class Answer:
     seed: int
     stop: str | None = None
     shifted_tokens: int = 0
+    guessed_tokens: int = 0
+    spared_passes: int = 0
     prompt_scores: tuple[TokenScore, ...] = ()
     token_scores: tuple[TokenScore, ...] = ()
     score: float | None = None

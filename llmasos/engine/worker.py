@@ -13,7 +13,8 @@ from llmasos.engine.context import Aborted, Context, Reading
 from llmasos.engine.model import Model
 from llmasos.engine.saved import STAMP_LENGTH, read_tokens, seal, stamped
 from llmasos.engine.scheduler import Part, Scheduler, Task
-from llmasos.engine.sequence import Answer, Sequence
+from llmasos.engine.sequence import Answer, Sequence, Stopwatch
+from llmasos.engine.speculation import PassTimes
 from llmasos.errors import DiskFullError
 from llmasos.files import replaced_whole
 
@@ -43,6 +44,8 @@ class Worker:
             cells, batch_size=context.batch_size, parallel=options.parallel, one_by_one=options.one_by_one
         )
         self.answering: dict[Task, Answering | BeamAnswering] = {}
+        self._pass_times = PassTimes()
+        self._guesses = options.guesses and not context.is_recurrent
         self._announce = announce
         self._tell = tell
 
@@ -100,7 +103,7 @@ class Worker:
 
     def _answering_for(self, sequence: Sequence) -> Answering | BeamAnswering:
         if sequence.beams is None:
-            return Answering(sequence, self.model)
+            return Answering(sequence, self.model, guesses=self._guesses)
         from llmasos.engine.beam_answering import BeamAnswering  # NumPy, which other answers do without
 
         prompt, limit = len(sequence.prompt_tokens), sequence.limits.max_tokens
@@ -117,7 +120,9 @@ class Worker:
             return
         try:
             readings = [Reading(part.task.number, part.tokens, part.position, part.logit_count) for part in parts]
+            watch = Stopwatch()
             indices = self.context.decode(readings)
+            self._pass_times.note(sum(len(part.tokens) for part in parts), watch.lap())
         except Aborted:
             for part in parts:
                 self.scheduler.undone(part.task)
@@ -153,13 +158,31 @@ class Worker:
             self._fail(answering, error)
 
     def _grow(self, task: Task, answering: Answering, index: int) -> None:
-        token, reason = answering.choose(self.context, index)
+        token, reason = self._check_guesses(task, answering, index)
         if reason is None and len(task.tokens) >= self.context.length:
             reason = self._outgrow(task, answering)
-        if reason is None:
-            task.tokens.append(token)
-        else:
+        if reason is not None:
             self._end(answering, reason)
+            return
+        task.tokens.append(token)
+        if self._guesses:
+            price = self._pass_times.price(len(self.scheduler.running))
+            guesses = answering.guess(price, self.context.length - len(task.tokens))
+            task.tokens += guesses
+            task.guessed = len(guesses)
+
+    def _check_guesses(self, task: Task, answering: Answering, index: int) -> tuple[int, str | None]:
+        """The first token that was not guessed right, and why the answer ends with it, if it does."""
+        right, guesses = 0, task.tokens[task.settled_length :]
+        while True:
+            token, reason = answering.choose(self.context, index - len(guesses) + right)
+            if reason is not None or right == len(guesses) or token != guesses[right]:
+                break
+            right += 1
+        answering.guessed_tokens += len(guesses)
+        answering.spared_passes += right
+        self.scheduler.settle(task, right)
+        return token, reason
 
     def _note(self, task: Task, search: BeamAnswering, index: int) -> None:
         """When the last of the beams is read, others take their places."""
