@@ -199,10 +199,10 @@ def _tokenizer(architecture: Architecture, config: Config, folder: Path) -> dict
 
 
 def _hyperparameters(architecture: Architecture, config: Config, sizes: Sizes, folder: Path) -> dict[str, Any]:
-    """The architecture's own keys, in full."""
+    """The architecture's own keys, in full; what the configuration says goes before what other files say."""
     metadata = architecture.metadata(config, sizes)
     if architecture.folder_metadata is not None:
-        metadata = {**metadata, **architecture.folder_metadata(folder)}
+        metadata = {**architecture.folder_metadata(folder), **metadata}
     return {architecture.key(key): value for key, value in metadata.items()}
 
 

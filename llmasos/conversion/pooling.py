@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from llmasos.conversion.architecture import Metadata
 from llmasos.conversion.config import read_json, read_json_object
 from llmasos.errors import BadInputError
-
-
-class Pooling(IntEnum):
-    """From llama.h's `llama_pooling_type`."""
-
-    MEAN = 1
-    CLS = 2
-    LAST = 3
-
+from llmasos.formats.purpose import Pooling
 
 FLAGS = {  # each is true or false; the first that is true counts
     "pooling_mode_mean_tokens": Pooling.MEAN,

@@ -45,6 +45,11 @@ class TinyCheckpoint:
         """True for models that give embeddings and no logits."""
         return "Bert" in self.config["architectures"][0]
 
+    @property
+    def is_classifier(self) -> bool:
+        """True for encoders with a head of scores."""
+        return self.config["architectures"][0].endswith("ForSequenceClassification")
+
 
 def _checkpoint(name: str, vocabulary: str, dtype: str = "F32", **more: Any) -> TinyCheckpoint:
     config = {**CONFIGS, **MORE_CONFIGS}[name]
@@ -115,6 +120,8 @@ CHECKPOINTS: dict[str, TinyCheckpoint] = {
         _checkpoint("stablelm-12b", "stablelm2", "BF16"),
         _checkpoint("bert", "bert", pooling="mean"),
         _checkpoint("bert-cls", "bert", pooling="cls"),
+        _checkpoint("bert-classifier", "bert"),
+        _checkpoint("bert-reranker", "bert"),
         _checkpoint("nomic-bert", "bert", pooling="mean", readable_as="nomic-bert-saved"),
         _checkpoint("nomic-bert-saved", "bert", pooling="mean", values_of="nomic-bert"),
     )

@@ -231,6 +231,19 @@ MORE_CONFIGS: dict[str, Config] = {
         "use_qkv_bias": False,
     },
     "bert": BERT,
+    "bert-reranker": {
+        **BERT,
+        "architectures": ["BertForSequenceClassification"],
+        "id2label": {"0": "LABEL_0"},
+        "label2id": {"LABEL_0": 0},
+        "sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity", "version": "4.0.1"},
+    },
+    "bert-classifier": {
+        **BERT,
+        "architectures": ["BertForSequenceClassification"],
+        "id2label": {"0": "good", "1": "bad", "2": "neither"},
+        "label2id": {"good": 0, "bad": 1, "neither": 2},
+    },
     "bert-cls": {**BERT, "id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}, "torch_dtype": "float32"},
     "nomic-bert": {
         "activation_function": "swiglu",

@@ -7,6 +7,7 @@ from typing import Any
 
 Config = dict[str, Any]
 Shapes = dict[str, tuple[int, ...]]
+BERT_CLASSIFIER = "BertForSequenceClassification"
 TIED_UNLESS_TOLD = {"gemma", "gemma2", "gemma3_text", "starcoder2", "falcon"}
 
 
@@ -227,7 +228,13 @@ def bert(config: Config) -> Shapes:
         layer |= linear("intermediate.dense", feed, width, bias=True) | linear("output.dense", width, feed, bias=True)
         layer |= norm("output.LayerNorm", width, bias=True)
         found |= {f"encoder.layer.{number}.{name}": shape for name, shape in layer.items()}
-    return found | linear("pooler.dense", width, width, bias=True)
+    found |= linear("pooler.dense", width, width, bias=True)
+    return below_a_classifier(found, config) if config["architectures"] == [BERT_CLASSIFIER] else found
+
+
+def below_a_classifier(body: Shapes, config: Config) -> Shapes:
+    head = linear("classifier", len(config["id2label"]), config["hidden_size"], bias=True)
+    return {f"bert.{name}": shape for name, shape in body.items()} | head
 
 
 def nomic_bert(config: Config) -> Shapes:

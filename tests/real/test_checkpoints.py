@@ -102,6 +102,7 @@ def _load(checkpoint: TinyCheckpoint, folder: Path) -> tuple[Any, dict[str, Any]
     readers = {"gemma3": transformers.AutoModelForImageTextToText}
     reader = readers.get(checkpoint.config["model_type"], transformers.AutoModelForCausalLM)
     reader = transformers.AutoModel if checkpoint.is_encoder else reader
+    reader = transformers.AutoModelForSequenceClassification if checkpoint.is_classifier else reader
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model, report = reader.from_pretrained(folder, output_loading_info=True)

@@ -11,6 +11,7 @@ from llmasos.conversion.limits import GELU, uneven_heads, unlike
 from llmasos.conversion.pooling import pooling_metadata
 from llmasos.conversion.rules import Rule, Sizes, layer_rules, rule, with_bias
 from llmasos.errors import BadInputError
+from llmasos.formats.purpose import Pooling
 
 CLASSIFIER = "BertForSequenceClassification"
 MOST_LABELS = 100_000  # so that no file makes us name more
@@ -32,7 +33,7 @@ RULES = (
         *with_bias(rule("output.LayerNorm.weight", "layer_output_norm.weight", "hidden"), optional=False),
     ),
 )
-# What llama.cpp's own converter drops is half of the classifier: it reads the first token through the pooler.
+# llama.cpp's own converter leaves out the pooler, through which a classifier reads the first token: other scores.
 HEAD_RULES = (
     *with_bias(rule("pooler.dense.weight", "cls.weight", "hidden hidden"), optional=False),
     *with_bias(rule("classifier.weight", "cls.output.weight", "labels hidden"), optional=False),
@@ -75,10 +76,12 @@ def is_told(names: Sequence[str]) -> bool:
 def metadata(config: Config, sizes: Sizes) -> Metadata:
     names = labels(config)
     shown = {"classifier.output_labels": names} if is_classifier(config) or is_told(names) else {}
+    pooling = {"pooling_type": int(Pooling.RANK)} if is_classifier(config) else {}
     return {
         **common_metadata(config, sizes),
         "attention.causal": False,
         "tokenizer.ggml.token_type_count": sizes["token_types"],
+        **pooling,
         **shown,
     }
 
@@ -90,6 +93,13 @@ def problems(config: Config) -> list[str]:
         *unlike(config, "is_decoder", False),
         *uneven_heads(config),
     ]
+
+
+def notes(config: Config) -> list[str]:
+    count = len(labels(config))
+    if not is_classifier(config) or count == 1:
+        return []
+    return [f"it sorts texts into {count} classes; `llmasos rerank` takes models that give a pair of texts one score"]
 
 
 ARCHITECTURE = Architecture(
@@ -114,5 +124,6 @@ ARCHITECTURE = Architecture(
     suffixes={".gamma": ".weight", ".beta": ".bias"},
     ignored=("*embeddings.position_ids", "*pooler.dense.*", "cls.predictions*", "cls.seq_relationship*"),
     problems=problems,
+    notes=notes,
     folder_metadata=pooling_metadata,
 )

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from doubles.checkpoints import CHECKPOINTS, tensors
+from doubles.checkpoints import CHECKPOINTS, tensors, write_checkpoint
 from doubles.planned import planned
 from llmasos.conversion.architectures import bert
 from llmasos.conversion.config import Config
+from llmasos.conversion.convert import convert
 from llmasos.conversion.pooling import pooling_metadata
 from llmasos.errors import BadInputError
+from llmasos.formats.gguf import read_header
 
 BERT = CHECKPOINTS["bert"]
 
@@ -53,6 +55,7 @@ def test_a_classifier_reads_the_first_token_through_the_pooler(labels):
     assert made.tensors["cls.weight"].shape == (64, 64)
     assert made.tensors["cls.output.weight"].shape == (labels, 64)
     assert made.metadata["classifier.output_labels"] == [f"LABEL_{number}" for number in range(labels)]
+    assert made.metadata["pooling_type"] == 4
 
 
 def test_a_classifier_without_its_pooler_is_none():
@@ -60,12 +63,24 @@ def test_a_classifier_without_its_pooler_is_none():
     assert planned(classifier(2), arrays).problems[0].startswith("the checkpoint lacks pooler.dense.weight")
 
 
+def test_what_sorts_into_classes_is_told_to_be_no_reranker():
+    assert bert.notes(Config(classifier(1))) == bert.notes(Config(BERT.config | {"num_labels": 2})) == []
+    assert "sorts texts into 3 classes" in bert.notes(Config(classifier(3)))[0]
+
+
+def test_a_classifier_ranks_whatever_sentence_transformers_says(tmp_path):
+    folder = pooling(write_checkpoint(tmp_path, "bert-reranker"), pooling_mode_mean_tokens=True)
+    [converted] = convert(folder, tmp_path / "made.gguf", "F32")
+    assert read_header(converted).number("pooling_type") == 4
+
+
 def test_labels_are_in_the_order_of_their_numbers():
     assert bert.labels(Config({"id2label": {"10": "k", "9": "j", "1": "b"}})) == ["b", "j", "k"]
 
 
 def test_an_encoder_has_no_labels_to_show():
-    assert "classifier.output_labels" not in planned(BERT.config, tensors(BERT)).metadata
+    metadata = planned(BERT.config, tensors(BERT)).metadata
+    assert not {"classifier.output_labels", "pooling_type"} & metadata.keys()
 
 
 def test_no_file_makes_us_name_a_billion_labels():
