@@ -6,7 +6,7 @@
 _llmasos_grammar() {
     case $1 in
         '')
-            arguments='run,tokens,embed,pull,list,show,cp,rm,import,verify,prune,convert,quantize,export'
+            arguments='run,tokens,embed,rerank,pull,list,show,cp,rm,import,verify,prune,convert,quantize,export'
             options='
                 --help
                 --version
@@ -113,6 +113,32 @@ _llmasos_grammar() {
                 --no-deterministic
                 --speculation
                 --no-speculation
+                --batch-size=@text
+                --lora=@text
+                --mmap
+                --no-mmap
+                --mlock
+                --no-mlock
+                --help
+            '
+            ;;
+        rerank)
+            arguments='@references @text'
+            options='
+                -f=@files
+                --file=@files
+                -n=@text
+                --top=@text
+                --json
+                --offline
+                --context-length=@text
+                --threads=@text
+                --gpu-layers=@text
+                --kv-type=f16,bf16,f32,q8_0,q5_1,q5_0,q4_1,q4_0
+                --flash-attention
+                --no-flash-attention
+                --deterministic
+                --no-deterministic
                 --batch-size=@text
                 --lora=@text
                 --mmap

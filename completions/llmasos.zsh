@@ -9,6 +9,7 @@ _llmasos() {
     'run:Answers one prompt. The model is pulled first if it is not here'
     'tokens:Splits a text into a model'\''s tokens: how many there are is what contexts and prices are counted in'
     'embed:Turns texts into vectors with an embedding model: one line of numbers in JSON for each text'
+    'rerank:Sorts lines by how well they answer a query, with a reranker: a score and the line, the best first'
     'pull:Pulls a model into the store'
     'list:Lists the installed models'
     'show:Shows one installed model: where its file is, what it is, where it came from'
@@ -144,6 +145,32 @@ _llmasos_grammar() {
         '*--help[Show how it is called]' \
         '1:model:_llmasos_references' \
         '2:prompt: '
+      ;;
+    rerank)
+      _arguments -S \
+        '*-f+[Take each line of this file for a document. Again for more; without it, lines are piped in]:f:_files' \
+        '*--file=[Take each line of this file for a document. Again for more; without it, lines are piped in]:file:_files' \
+        '*-n+[Only so many, the best]:n: ' \
+        '*--top=[Only so many, the best]:top: ' \
+        '*--json[Print JSON]' \
+        '*--offline[Never use the network]' \
+        '*--context-length=[Tokens that prompt and answer may have together]:context-length: ' \
+        '*--threads=[Threads to compute with]:threads: ' \
+        '*--gpu-layers=[Layers to put on the GPU; 0 for none]:gpu-layers: ' \
+        '*--kv-type=[How the context'\''s keys and values are stored]:kv-type:(f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0)' \
+        '*--flash-attention[Compute attention in the memory-saving way]' \
+        '*--no-flash-attention[Compute attention in the memory-saving way]' \
+        '*--deterministic[The same answer every time, whoever else is answered\: one at a time, nothing reused, so it is slower]' \
+        '*--no-deterministic[The same answer every time, whoever else is answered\: one at a time, nothing reused, so it is slower]' \
+        '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size: ' \
+        '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora: ' \
+        '*--mmap[Map the file into memory instead of reading it. (default on)]' \
+        '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
+        '*--mlock[Keep the model in memory, never swapped out]' \
+        '*--no-mlock[Keep the model in memory, never swapped out]' \
+        '*--help[Show how it is called]' \
+        '1:model:_llmasos_references' \
+        '2:query: '
       ;;
     pull)
       _arguments -S \

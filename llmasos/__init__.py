@@ -15,13 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llmasos.api.llm import LLM
+    from llmasos.engine.ranker import Ranked
     from llmasos.engine.sequence import TokenScore
     from llmasos.errors import LlmasosError
 
 __version__ = "0.1.0"
-__all__ = ["LLM", "LlmasosError", "TokenScore", "__version__"]
+__all__ = ["LLM", "LlmasosError", "Ranked", "TokenScore", "__version__"]
 
-_HOMES = {"LLM": "llmasos.api.llm", "LlmasosError": "llmasos.errors", "TokenScore": "llmasos.engine.sequence"}
+_HOMES = {
+    "LLM": "llmasos.api.llm",
+    "LlmasosError": "llmasos.errors",
+    "Ranked": "llmasos.engine.ranker",
+    "TokenScore": "llmasos.engine.sequence",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -79,13 +79,20 @@ class UnsuitableTypeError(BadInputError):
 
 
 class PromptTooLongError(BadInputError):
-    """The prompt's tokens, and the room asked for the answer, do not fit the context."""
+    """The prompt's tokens, and the room asked for the answer, do not fit the context.
 
-    def __init__(self, prompt_tokens: int, context_length: int) -> None:
-        super().__init__(
-            f"the prompt is {prompt_tokens} tokens long and the context holds {context_length}",
-            hint="raise --context-length, or choose --on-overflow truncate|shift|summarize",
-        )
+    `name` is what the message calls the prompt.
+    """
+
+    def __init__(
+        self,
+        prompt_tokens: int,
+        context_length: int,
+        *,
+        name: str = "the prompt",
+        hint: str = "raise --context-length, or choose --on-overflow truncate|shift|summarize",
+    ) -> None:
+        super().__init__(f"{name} is {prompt_tokens} tokens long and the context holds {context_length}", hint=hint)
         self.prompt_tokens = prompt_tokens
         self.context_length = context_length
 

@@ -14,10 +14,13 @@ from llmasos.engine.embedder import Embedder
 from llmasos.engine.engine import Engine
 from llmasos.engine.model import ModelOptions, load_model
 from llmasos.engine.options import LoadOptions
+from llmasos.engine.pooled import PooledOptions
+from llmasos.engine.ranker import Ranker
 from llmasos.engine.trial import is_tried, require_trial
 from llmasos.errors import BadInputError, UsageError
 from llmasos.formats.gguf import GgufHeader, read_header
 from llmasos.formats.lora import require_adapter, require_same_model
+from llmasos.formats.purpose import Purpose, purpose_of, reads_in_pieces
 from llmasos.hardware.machine import read_machine
 from llmasos.hardware.plan import Wishes, plan_context, plan_offload
 from llmasos.hardware.shape import read_shape
@@ -31,9 +34,9 @@ LARGE_FILE_BYTES = 500_000_000  # reading it once more takes long enough to say 
 class Loaded:
     """A model in memory and the plan by which it got there; `start` gives an engine once the prompt is known.
 
-    `suggested_context` is a length to have if memory allows; `meanwhile` is called while the weights are read. With
-    `embeds` it has to be a model that makes vectors of texts, for `start_embedder`. `with` frees the model; what was
-    started has to be closed before.
+    `suggested_context` is a length to have if memory allows; `meanwhile` is called while the weights are read.
+    `purpose` is what the model has to be made for, None if that may be anything: then the attribute says what to start.
+    `with` frees the model; what was started has to be closed before.
     """
 
     def __init__(
@@ -46,13 +49,17 @@ class Loaded:
         suggested_context: int = 0,
         progress: Progress | None = None,
         meanwhile: Callable[[], None] = do_nothing,
-        embeds: bool = False,
+        purpose: Purpose | None = Purpose.TEXT,
     ) -> None:
         if options.deterministic and options.flash_attention:
             raise UsageError("flash attention adds up in an order of its own", hint="leave it out, or deterministic")
         headers = [read_header(path) for path in located.paths]
         _refuse_what_is_no_model(headers, located)
-        _require_purpose(headers[0], located, embeds=embeds)
+        self.purpose = purpose_of(headers)
+        if purpose and purpose is not self.purpose:
+            raise unsuited(located.name, self.purpose, purpose)
+        if self.purpose is not Purpose.TEXT and (options.lora or located.adapters):
+            raise UsageError("adapters (LoRA) are applied to models that write text", hint="leave out --lora")
         adapters = [*located.adapters, *map(locate_adapter, options.lora)]
         for adapter in adapters:
             _refuse_what_does_not_fit(adapter, headers, located)
@@ -61,6 +68,7 @@ class Loaded:
         self.answer_tokens = answer_tokens
         self.suggested_context = suggested_context
         self.shape = read_shape(headers)
+        self._reads_in_pieces = reads_in_pieces(headers[0])
         self.machine = read_machine(list_devices())
         self.plan = plan_offload(self.shape, self.machine, self._wishes(prompt_bytes // 3 + answer_tokens))
         if located.manifest is None:
@@ -110,8 +118,13 @@ class Loaded:
 
     def start_embedder(self) -> Embedder:
         """What makes vectors of texts as long as the model learned, or as the plan's context."""
-        longest = min(self.plan.context_length, self.model.trained_context_length)
-        return Embedder(self.model, longest=longest, threads=self.plan.threads)
+        return Embedder(self.model, self._pooled_options())
+
+    def start_ranker(self) -> Ranker:
+        """What scores documents for a query; both together may be as long as a text for an embedder."""
+        from llmasos.segments import vectors_of_segments  # NumPy, which nothing else here needs
+
+        return Ranker(self.model, self._pooled_options(), vectors_of=vectors_of_segments(self.located.paths))
 
     @property
     def identity(self) -> str:
@@ -131,6 +144,16 @@ class Loaded:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _pooled_options(self) -> PooledOptions:
+        return PooledOptions(
+            min(self.plan.context_length, self.model.trained_context_length),
+            self.plan.threads,
+            False if self.options.deterministic else self.options.flash_attention,
+            self.plan.kv_type,
+            in_pieces=self._reads_in_pieces,
+            one_by_one=self.options.deterministic,
+        )
 
     def _wishes(self, wanted_tokens: int) -> Wishes:
         return Wishes(
@@ -164,23 +187,23 @@ def _refuse_what_does_not_fit(adapter: LocatedAdapter, headers: Sequence[GgufHea
     require_same_model(header, adapter.name, headers, located.name)
 
 
-def is_embedding_model(header: GgufHeader) -> bool:
-    """Whether a model was made to turn texts into vectors: it reads both ways, or its file says how to pool."""
-    is_causal = header.metadata.get(f"{header.architecture}.attention.causal") is not False
-    return not is_causal or bool(header.metadata.get(f"{header.architecture}.pooling_type"))
+IS = {
+    Purpose.TEXT: "writes text",
+    Purpose.EMBEDDING: "is an embedding model: it turns text into numbers",
+    Purpose.RANKING: "is a reranker: it says how well documents answer a query",
+}
+DOES = {Purpose.TEXT: "write", Purpose.EMBEDDING: "turn text into numbers", Purpose.RANKING: "rank documents"}
+USE = {Purpose.EMBEDDING: 'llmasos embed {} "TEXT"', Purpose.RANKING: 'llmasos rerank {} "QUERY" -f FILE'}
+OTHERS = {
+    Purpose.EMBEDDING: "take an embedding model, such as `all-minilm`",
+    Purpose.RANKING: "take a reranker, such as `ms-marco`",
+}
 
 
-def _require_purpose(header: GgufHeader, located: Located, *, embeds: bool) -> None:
-    if is_embedding_model(header) and not embeds:
-        raise BadInputError(
-            f"{located.name} is an embedding model: it turns text into numbers and writes none",
-            hint=f'llmasos embed {located.name} "TEXT"',
-        )
-    if embeds and not is_embedding_model(header):
-        raise BadInputError(
-            f"{located.name} writes text; it was not made to turn text into numbers",
-            hint='take an embedding model: llmasos embed all-minilm "TEXT"',
-        )
+def unsuited(name: str, made_for: Purpose, asked: Purpose, *, use: str | None = None) -> BadInputError:
+    """What to tell whoever asks a model for what it was not made for; `use` is how it is used, a command by default."""
+    hint = OTHERS.get(asked) or use or USE[made_for].format(name)
+    return BadInputError(f"{name} {IS[made_for]}; it was not made to {DOES[asked]}", hint=hint)
 
 
 def _refuse_what_is_no_model(headers: Sequence[GgufHeader], located: Located) -> None:

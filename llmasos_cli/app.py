@@ -20,6 +20,7 @@ COMMANDS = {
     "run": USE,
     "tokens": USE,
     "embed": USE,
+    "rerank": USE,
     "pull": MODELS,
     "list": MODELS,
     "show": MODELS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -33,11 +34,30 @@ def read_prompt(prompt: str | None, files: list[Path]) -> str:
         parts.append(_decode(sys.stdin.buffer.read(), "standard input"))
     parts = [part.rstrip("\n") for part in parts if part.strip()]
     if prompt:
-        parts.append(_decode(os.fsencode(prompt), "the prompt"))
+        parts.append(argument_text(prompt, "the prompt"))
     text = "\n\n".join(parts)
     if not text.strip():
         raise UsageError("there is no prompt", hint='give one: llmasos run MODEL "PROMPT", or pipe text in')
     return text
+
+
+def argument_text(argument: str, name: str) -> str:
+    """An argument of the command line, which has to be text."""
+    return _decode(os.fsencode(argument), name)
+
+
+def read_lines(files: list[Path]) -> list[str]:
+    """The lines of the files, or of the pipe where there are none, without those that are empty."""
+    if files:
+        return [line for path in files for line in lines_of(read_file(path))]
+    if sys.stdin.isatty():
+        raise UsageError("there are no lines to read", hint="name a file with -f FILE, or pipe lines in")
+    return lines_of(_decode(sys.stdin.buffer.read(), "standard input"))
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines that are not empty, as files have them: other separators that Unicode knows stay within a line."""
+    return [line.rstrip("\n") for line in io.StringIO(text, newline=None) if line.strip()]
 
 
 def read_file(path: Path) -> str:

@@ -18,8 +18,8 @@ LONGEST_FILE = 400
 PARTS = [
     "errors", "units", "paths", "files", "settings", "progress", "formats", "kernels", "native", "store", "sources",
     "hardware", "engine", "quantization", "conversion", "make", "resolve", "pull", "convert", "locate", "quantize",
-    "load", "runner", "chat", "batch", "evaluation", "quality", "explanation", "distillation", "distributed", "client",
-    "api", "server", "llmasos_cli",
+    "segments", "load", "runner", "chat", "batch", "evaluation", "quality", "explanation", "distillation",
+    "distributed", "client", "api", "server", "llmasos_cli",
 ]  # fmt: skip
 
 DOORS = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 from llmasos.engine.options import AnswerOptions, BeamOptions, SamplingOptions
+from llmasos.engine.sequence import Answer
 from llmasos.errors import UsageError
 from llmasos.settings import canonical_name, configured, layered
 
@@ -124,6 +125,16 @@ def make_request(wanted: Wanted, own: Mapping[str, Any], *, draws: bool) -> Requ
     if not draws:
         sampling = replace(sampling, temperature=0.0)
     return Request(sampling, limits, beams, count, max_length)
+
+
+def texts_of(answers: Sequence[Answer], request: Request) -> str | list[str]:
+    texts = [each.text for answer in answers for each in (answer, *answer.others)][: request.count]
+    return texts[0] if request.count == 1 else texts
+
+
+def require_one(request: Request) -> None:
+    if request.count > 1:
+        raise UsageError("a stream is of one answer; num_return_sequences can't be more", hint="use generate()")
 
 
 def require_known(given: Any, known: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -184,15 +184,19 @@ class Context:
 
 
 class Batch:
-    """llama.cpp's batch, filled by whole slices: token by token, Python would be what prompts wait for."""
+    """llama.cpp's batch, filled by whole slices: token by token, Python would be what prompts wait for.
 
-    def __init__(self, size: int) -> None:
-        self.handle = lib.llama_batch_init(size, 0, 1)
+    With a `width` it holds vectors of so many numbers in place of tokens.
+    """
+
+    def __init__(self, size: int, *, width: int = 0) -> None:
+        self.handle = lib.llama_batch_init(size, width, 1)
 
         def view(pointer: Any, kind: Any) -> Any:
             return ctypes.cast(pointer, ctypes.POINTER(kind * size)).contents
 
-        self._tokens, self._positions = view(self.handle.token, ctypes.c_int32), view(self.handle.pos, ctypes.c_int32)
+        self._tokens = None if width else view(self.handle.token, ctypes.c_int32)
+        self._positions = view(self.handle.pos, ctypes.c_int32)
         self._wanted = view(self.handle.logits, ctypes.c_int8)
         view(self.handle.n_seq_id, ctypes.c_int32)[:] = [1] * size
         self._sequences = self.handle.seq_id
@@ -202,7 +206,8 @@ class Batch:
         for reading in readings:
             count = len(reading.tokens)
             end = start + count
-            self._tokens[start:end] = reading.tokens
+            if self._tokens is not None:
+                self._tokens[start:end] = reading.tokens
             self._positions[start:end] = range(reading.position, reading.position + count)
             self._wanted[start:end] = [0] * (count - reading.logit_count) + [1] * reading.logit_count
             for index in range(start, end):
@@ -211,6 +216,13 @@ class Batch:
             start = end
         self.handle.n_tokens = start
         return last_indices
+
+    def fill_vectors(self, arrays: Iterable[Any]) -> None:
+        """The vectors of the readings, in their order: arrays of float32 (tokens, width)."""
+        place = ctypes.addressof(self.handle.embd.contents)
+        for array in arrays:
+            ctypes.memmove(place, array.ctypes.data, array.nbytes)
+            place += array.nbytes
 
     def free(self) -> None:
         lib.llama_batch_free(self.handle)

@@ -44,13 +44,25 @@ class Model:
         self.vocabulary = lib.llama_model_get_vocab(handle)
         self.vocabulary_size: int = lib.llama_vocab_n_tokens(self.vocabulary)
         self.trained_context_length: int = lib.llama_model_n_ctx_train(handle)
-        self.adds_bos: bool = lib.llama_vocab_get_add_bos(self.vocabulary)
 
     @property
     def template(self) -> str | None:
         """The chat template inside the file, in Jinja, or None."""
-        text = lib.llama_model_chat_template(self.handle, None)
+        return self._template(None)
+
+    @property
+    def rerank_template(self) -> str | None:
+        """Its template for a query and a document, with `{query}` and `{document}` in their places, or None."""
+        return self._template(b"rerank")
+
+    def _template(self, name: bytes | None) -> str | None:
+        text = lib.llama_model_chat_template(self.handle, name)
         return text.decode("utf-8", "replace") if text else None
+
+    @property
+    def score_count(self) -> int:
+        """How many numbers a classifier's head gives; 1 for models without one."""
+        return int(lib.llama_model_n_cls_out(self.handle))
 
     @property
     def needs_encoder(self) -> bool:
@@ -59,8 +71,17 @@ class Model:
 
     def special_text(self, kind: str) -> str:
         """The text of the `bos` or `eos` token; empty if the model has none."""
-        token = getattr(lib, f"llama_vocab_{kind}")(self.vocabulary)
-        return lib.llama_vocab_get_text(self.vocabulary, token).decode("utf-8", "replace") if token >= 0 else ""
+        token = self.special_token(kind)
+        return "" if token is None else lib.llama_vocab_get_text(self.vocabulary, token).decode("utf-8", "replace")
+
+    def special_token(self, kind: str) -> int | None:
+        """The `bos`, `eos` or `sep` token; None if the model has none."""
+        token: int = getattr(lib, f"llama_vocab_{kind}")(self._open_vocabulary())
+        return token if token >= 0 else None
+
+    def adds(self, kind: str) -> bool:
+        """Whether the model wants a `bos` before a text, an `eos` behind it, a `sep` between two."""
+        return bool(getattr(lib, f"llama_vocab_get_add_{kind}")(self._open_vocabulary()))
 
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
         """Text to token ids.

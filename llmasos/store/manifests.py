@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from llmasos.errors import CorruptModelError, UsageError
 from llmasos.formats.gguf import GgufHeader
+from llmasos.formats.purpose import purpose_of
 from llmasos.store.blobs import DIGEST
 from llmasos.store.references import Name, parse_name
 
@@ -39,6 +40,7 @@ class Facts:
     parameters: int | None = None
     context_length: int | None = None
     has_template: bool = False
+    purpose: str = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ def facts_of(headers: Sequence[GgufHeader]) -> Facts:
         parameters=sum(header.parameter_count for header in headers),
         context_length=first.number("context_length"),
         has_template="tokenizer.chat_template" in first.metadata,
+        purpose=purpose_of(headers).value,
     )
 
 

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from llmasos.engine.options import LoadOptions
-from llmasos.errors import UsageError
+from llmasos.formats.purpose import Purpose
 from llmasos_cli import output
+from llmasos_cli.loading import load
 from llmasos_cli.options import JsonOption, ModelArgument, OfflineOption, takes
-from llmasos_cli.prompts import FileOption, PromptArgument, read_prompt
+from llmasos_cli.prompts import FileOption, PromptArgument, lines_of, read_prompt
 
 LinesOption = Annotated[bool, typer.Option("--lines", help="Every line that is not empty is a text of its own.")]
 RawOption = Annotated[bool, typer.Option("--raw", help="Leave vectors as long as they come; else their length is 1.")]
@@ -35,21 +36,8 @@ def embed_command(
     llmasos embed all-minilm "The quick brown fox" --json
     """
     text = read_prompt(prompt, file or [])
-    texts = [line for line in text.splitlines() if line.strip()] if lines else [text]
-
-    from llmasos.load import Loaded
-    from llmasos.locate import locate
-    from llmasos.settings import configured, is_offline, layered
-
-    options = layered(LoadOptions, *configured(LoadOptions), loading)
-    if options.lora:
-        raise UsageError("adapters (LoRA) are not applied to embedding models", hint="leave out --lora")
-    progress = output.make_progress()
-    located = locate(model, progress=progress, offline=offline or is_offline())
-    with (
-        Loaded(located, options, answer_tokens=0, prompt_bytes=0, progress=progress, embeds=True) as loaded,
-        loaded.start_embedder() as embedder,
-    ):
+    texts = lines_of(text) if lines else [text]
+    with load(model, loading, Purpose.EMBEDDING, offline=offline) as loaded, loaded.start_embedder() as embedder:
         tokens = [loaded.model.tokenize(each, add_special=True, parse_special=False) for each in texts]
         vectors = embedder.embed(tokens, normalize=not raw)
     for each, own, vector in zip(texts, tokens, vectors, strict=True):

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from llmasos.formats.purpose import Purpose
 from llmasos.store.manifests import Manifest
 from llmasos_cli import output
 from llmasos_cli.options import JsonOption, ModelArgument, OfflineOption
@@ -40,8 +41,9 @@ def pull_command(
 
 def first_use(manifest: Manifest) -> str:
     """What to type next with a model that has just come in."""
-    if "bert" in manifest.facts.architecture:
-        return f'llmasos embed {manifest.name} "Hello"'
     if manifest.is_adapter:
         return f'llmasos run MODEL --lora {manifest.name} "Hello"'
-    return f'llmasos run {manifest.name} "Hello"'
+    if manifest.facts.purpose == Purpose.RANKING.value:
+        return f'llmasos rerank {manifest.name} "QUERY" -f FILE'
+    command = "embed" if manifest.facts.purpose == Purpose.EMBEDDING.value else "run"
+    return f'llmasos {command} {manifest.name} "Hello"'

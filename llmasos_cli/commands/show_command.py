@@ -52,6 +52,7 @@ def describe(manifest: Manifest, store: ModelStore) -> dict[str, object]:
         "paths": [str(path) for path in paths],
         "digest": manifest.digest,
         "size": manifest.size,
+        "purpose": manifest.facts.purpose,
         "architecture": manifest.facts.architecture,
         "quantization": manifest.facts.quantization,
         "parameters": manifest.facts.parameters,
@@ -91,6 +92,7 @@ def _readable(manifest: Manifest, store: ModelStore) -> dict[str, str]:
     return {
         "name": str(manifest.name),
         **use,
+        "purpose": facts.purpose,
         "architecture": facts.architecture,
         "parameters": format_count(facts.parameters) if facts.parameters else "unknown",
         "quantization": facts.quantization,

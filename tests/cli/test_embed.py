@@ -42,7 +42,7 @@ def test_a_model_that_writes_is_refused_and_the_reverse(llmasos, bert, tiny_mode
     assert "writes text; it was not made to turn text into numbers" in embedding.stderr
     writing = llmasos("run", bert, "the cat")
     assert (writing.exit_code, writing.stdout) == (5, "")
-    assert "is an embedding model: it turns text into numbers and writes none" in writing.stderr
+    assert "is an embedding model: it turns text into numbers; it was not made to write" in writing.stderr
 
 
 def test_a_text_that_is_too_long_is_refused_with_both_counts(llmasos, bert):

@@ -15,6 +15,7 @@ from llmasos import LLM
 from llmasos.conversion.convert import convert
 from llmasos.engine.embedder import Embedder
 from llmasos.engine.model import Model, ModelOptions, load_model
+from llmasos.engine.pooled import PooledOptions
 from llmasos.errors import BadInputError, LlmasosError, PromptTooLongError
 
 TEXTS = ["the cat sat", "a dog", "some birds sat on a mat", "one"]
@@ -35,7 +36,7 @@ def model(bert: Path) -> Iterator[Model]:
 
 @pytest.fixture
 def embedder(model: Model) -> Iterator[Embedder]:
-    with Embedder(model, longest=min(64, model.trained_context_length), threads=1) as embedder:
+    with Embedder(model, PooledOptions(min(64, model.trained_context_length), threads=1)) as embedder:
         yield embedder
 
 
@@ -71,15 +72,15 @@ def test_no_texts_have_no_vectors(embedder: Embedder):
 
 
 def test_what_is_too_long_or_nothing_is_refused(embedder: Embedder):
-    with pytest.raises(PromptTooLongError):
+    with pytest.raises(PromptTooLongError, match="the text is 65 tokens long and the context holds 64"):
         embedder.embed([[5] * (embedder.longest + 1)])
-    with pytest.raises(BadInputError, match="empty"):
-        embedder.embed([[]])
+    with pytest.raises(BadInputError, match="text 1 is empty"):
+        embedder.embed([[5], []])
     assert len(embedder.embed([[5] * embedder.longest])) == 1
 
 
 def test_a_closed_one_says_so(model: Model):
-    embedder = Embedder(model, longest=32, threads=1)
+    embedder = Embedder(model, PooledOptions(32, threads=1))
     embedder.close()
     with pytest.raises(LlmasosError, match="closed"):
         embedder.embed([[5]])
@@ -88,7 +89,7 @@ def test_a_closed_one_says_so(model: Model):
 def test_a_model_without_pooling_is_refused(tiny_model: Path):
     model = load_model([tiny_model], ModelOptions())
     with pytest.raises(BadInputError, match="gives no embeddings"):
-        Embedder(model, longest=32, threads=1)
+        Embedder(model, PooledOptions(32, threads=1))
     model.close()
 
 

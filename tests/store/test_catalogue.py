@@ -13,7 +13,7 @@ from llmasos.store.catalogue import CatalogueEntry, find_entry, near_names, read
 from llmasos.store.references import parse_name
 
 ENTRIES = list(read_catalogue().values())
-KINDS = {"text", "chat", "embedding", "vision"}
+KINDS = {"text", "chat", "embedding", "ranking", "vision"}
 
 each_entry = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 
