@@ -139,6 +139,8 @@ _llmasos_grammar() {
                 --no-flash-attention
                 --deterministic
                 --no-deterministic
+                --speculation
+                --no-speculation
                 --batch-size=@text
                 --lora=@text
                 --mmap

@@ -217,6 +217,8 @@ complete -c llmasos -n "__llmasos_at rerank" -l flash-attention -d 'Compute atte
 complete -c llmasos -n "__llmasos_at rerank" -l no-flash-attention -d 'Compute attention in the memory-saving way'
 complete -c llmasos -n "__llmasos_at rerank" -l deterministic -d 'The same answer every time, whoever else is answered: one at a time, nothing reused, so it is slower'
 complete -c llmasos -n "__llmasos_at rerank" -l no-deterministic -d 'The same answer every time, whoever else is answered: one at a time, nothing reused, so it is slower'
+complete -c llmasos -n "__llmasos_at rerank" -l speculation -d 'Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)'
+complete -c llmasos -n "__llmasos_at rerank" -l no-speculation -d 'Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)'
 complete -c llmasos -n "__llmasos_at rerank" -l batch-size -x -d 'Tokens of the prompt that are read at once. (default 512)'
 complete -c llmasos -n "__llmasos_at rerank" -l lora -x -d 'NAME or NAME:SCALE: add this LoRA adapter, a stored one or a GGUF file. Again for more'
 complete -c llmasos -n "__llmasos_at rerank" -l mmap -d 'Map the file into memory instead of reading it. (default on)'
