@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from llmasos.api.llm import LLM
     from llmasos.engine.ranker import Ranked
-    from llmasos.engine.sequence import TokenScore
+    from llmasos.engine.sequence import Answer, TokenScore
     from llmasos.errors import LlmasosError
 
 __version__ = "0.1.0"
-__all__ = ["LLM", "LlmasosError", "Ranked", "TokenScore", "__version__"]
+__all__ = ["LLM", "Answer", "LlmasosError", "Ranked", "TokenScore", "__version__"]
 
 _HOMES = {
+    "Answer": "llmasos.engine.sequence",
     "LLM": "llmasos.api.llm",
     "LlmasosError": "llmasos.errors",
     "Ranked": "llmasos.engine.ranker",

@@ -43,6 +43,8 @@ class Asking:
     ) -> list[Submitted]:
         """One sequence for each answer, or one for all of a beam search. A listener gets their events by number."""
         limits = request.limits
+        if request.scores is not None:
+            self._require_top(request.scores.top)
         if request.max_length is not None:
             if request.max_length < len(tokens):
                 raise UsageError(
@@ -56,15 +58,19 @@ class Asking:
             seed = request.sampling.seed
             sampling = request.sampling if seed is None else replace(request.sampling, seed=(seed + number) % SEEDS)
             own = None if listener is None else functools.partial(listener, number)
-            sequences.append(self._engine.submit(tokens, sampling, limits, beams, listener=own))
+            sequences.append(self._engine.submit(tokens, sampling, limits, beams, scores=request.scores, listener=own))
         return sequences
 
     def submit_scoring(self, tokens: list[int], top: int) -> list[Submitted]:
         """A sequence whose tokens are scored, beside `top` likeliest ones at each place, and which gets no answer."""
-        if not 0 <= top <= self._engine.model.vocabulary_size:
-            raise UsageError(f"top is from 0 to {self._engine.model.vocabulary_size}, not {top}")
+        self._require_top(top)
         nothing, wanted = AnswerOptions(max_tokens=0), ScoreOptions(prompt_from=0, top=top)
         return [self._engine.submit(tokens, SamplingOptions(), nothing, scores=wanted)]
+
+    def _require_top(self, top: int) -> None:
+        size = self._engine.model.vocabulary_size
+        if not isinstance(top, int) or not 0 <= top <= size:
+            raise UsageError(f"of the likeliest tokens there can be 0 to {size}, not {top}")
 
     def all(self, asked: Any, submit: Callable[[Any], list[Submitted]], read: Callable[[list[Answer]], Given]) -> Any:
         """What is read of one, or a list of what is read of each; so many at a time are submitted as wait anyway."""

@@ -9,17 +9,27 @@ import asyncio
 import functools
 import operator
 import weakref
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from llmasos.api.asking import Asking, is_one
-from llmasos.api.requests import Loading, Request, Wanted, make_request, require_known, texts_of
+from llmasos.api.requests import (
+    Loading,
+    Request,
+    Wanted,
+    answers_of,
+    make_request,
+    require_known,
+    texts_of,
+    with_scores,
+)
 from llmasos.chat.conversation import prompt_tokens
 from llmasos.chat.template import ChatTemplate, Message, as_messages
 from llmasos.engine.embedder import Embedder
 from llmasos.engine.engine import Engine
 from llmasos.engine.options import ALL_OPTIONS, LoadOptions
 from llmasos.engine.ranker import Ranked, Ranker
+from llmasos.engine.sequence import Answer
 from llmasos.errors import BadInputError
 from llmasos.formats.purpose import Purpose
 from llmasos.load import Loaded, unsuited
@@ -142,13 +152,33 @@ class LLM:
 
     async def agenerate(self, prompt: Prompt | Sequence[Prompt], **wanted: Unpack[Wanted]) -> Any:
         """`generate` for asyncio. A cancelled call ends its answers."""
-        request = self._request(wanted, draws=False)
-        asking = self._asking
-        if is_one(prompt):
-            one: Any = prompt
-            return texts_of(await asking.gathered(self._tokens(one), request), request)
-        gathered = [asking.gathered(self._tokens(one), request) for one in prompt]  # type: ignore[arg-type]
-        return [texts_of(answers, request) for answers in await asyncio.gather(*gathered)]
+        return await self._gathered(prompt, self._request(wanted, draws=False), texts_of)
+
+    @overload
+    def complete(self, prompt: str | list[int], *, logprobs: int | None = None, **wanted: Unpack[Wanted]) -> Answer: ...
+    @overload
+    def complete(
+        self, prompt: list[str] | list[list[int]], *, logprobs: int | None = None, **wanted: Unpack[Wanted]
+    ) -> list[Answer]: ...
+    def complete(
+        self, prompt: Prompt | Sequence[Prompt], *, logprobs: int | None = None, **wanted: Unpack[Wanted]
+    ) -> Any:
+        """`generate` with all that is known of an answer: text, tokens, why it ended, counts, times (`Answer`).
+
+        With `logprobs` its `token_scores` are the log-probability (natural) of each of its tokens, by the model's own
+        logits before any sampling, and of so many of the likeliest ones; 0 for its tokens alone.
+        """
+        request, asking = with_scores(self._request(wanted, draws=False), logprobs), self._asking
+        return asking.all(
+            prompt, lambda one: asking.submit(self._tokens(one), request), lambda answers: answers_of(answers, request)
+        )
+
+    async def acomplete(
+        self, prompt: Prompt | Sequence[Prompt], *, logprobs: int | None = None, **wanted: Unpack[Wanted]
+    ) -> Any:
+        """`complete` for asyncio. A cancelled call ends its answers."""
+        request = with_scores(self._request(wanted, draws=False), logprobs)
+        return await self._gathered(prompt, request, answers_of)
 
     def stream(self, prompt: Prompt, **wanted: Unpack[Wanted]) -> Iterator[str]:
         """`generate` of one answer, piece by piece. Leaving the iterator early ends the answer."""
@@ -249,6 +279,17 @@ class LLM:
     @property
     def _asking(self) -> Asking:
         return Asking(self._engine, self)
+
+    async def _gathered(
+        self, prompt: Prompt | Sequence[Prompt], request: Request, read: Callable[[list[Answer], Request], Any]
+    ) -> Any:
+        """What is read of the answers to one prompt, or a list of what is read of each one's."""
+        asking = self._asking
+        if is_one(prompt):
+            one: Any = prompt
+            return read(await asking.gathered(self._tokens(one), request), request)
+        gathered = [asking.gathered(self._tokens(one), request) for one in prompt]  # type: ignore[arg-type]
+        return [read(answers, request) for answers in await asyncio.gather(*gathered)]
 
     def _unsuited(self, asked: Purpose) -> BadInputError:
         use = "use rank()" if self._loaded.purpose is Purpose.RANKING else "use embed()"

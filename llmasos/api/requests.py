@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
-from llmasos.engine.options import AnswerOptions, BeamOptions, SamplingOptions
+from llmasos.engine.options import AnswerOptions, BeamOptions, SamplingOptions, ScoreOptions
 from llmasos.engine.sequence import Answer
 from llmasos.errors import UsageError
 from llmasos.settings import canonical_name, configured, layered
@@ -95,6 +95,7 @@ class Request:
     beams: BeamOptions
     count: int
     max_length: int | None
+    scores: ScoreOptions | None = None
 
     @property
     def sequence_count(self) -> int:
@@ -127,9 +128,24 @@ def make_request(wanted: Wanted, own: Mapping[str, Any], *, draws: bool) -> Requ
     return Request(sampling, limits, beams, count, max_length)
 
 
+def with_scores(request: Request, logprobs: int | None) -> Request:
+    """The request for an answer whose tokens are scored, beside so many of the likeliest ones; None: it is not."""
+    if logprobs is None:
+        return request
+    if request.beams.num_beams > 1:
+        raise UsageError("of beams as a whole there is a score; their tokens have none", hint="leave out logprobs")
+    return replace(request, scores=ScoreOptions(top=logprobs))
+
+
+def answers_of(answers: Sequence[Answer], request: Request) -> Answer | list[Answer]:
+    """The one answer that is asked for, or a list, of beams the best first."""
+    listed = [each for answer in answers for each in (answer, *answer.others)][: request.count]
+    return listed[0] if request.count == 1 else listed
+
+
 def texts_of(answers: Sequence[Answer], request: Request) -> str | list[str]:
-    texts = [each.text for answer in answers for each in (answer, *answer.others)][: request.count]
-    return texts[0] if request.count == 1 else texts
+    found = answers_of(answers, request)
+    return found.text if isinstance(found, Answer) else [each.text for each in found]
 
 
 def require_one(request: Request) -> None:
