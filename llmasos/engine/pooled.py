@@ -92,10 +92,12 @@ class PooledContext:
         return rows
 
     def close(self) -> None:
-        if self.handle:
-            self._batch.free()
-            lib.llama_free(self.handle)
-            self.handle = None
+        """Waits for whoever is being served."""
+        with self._asking:
+            if self.handle:
+                self._batch.free()
+                lib.llama_free(self.handle)
+                self.handle = None
 
     def _pass(self, texts: Sequence[Text]) -> list[list[float]]:
         if memory := lib.llama_get_memory(self.handle):

@@ -327,6 +327,12 @@ def test_a_model_that_nobody_closes_ends_with_the_program(tiny_model: Path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 
+def test_a_stream_keeps_the_model_that_it_comes_from(tiny_model: Path):
+    stream = LLM.from_pretrained(str(tiny_model), threads=1).stream(FOX, **TEN)
+    gc.collect()
+    assert len(list(stream)) > 1
+
+
 def test_a_model_that_nobody_has_any_more_is_freed(tiny_model: Path):
     model = LLM.from_pretrained(str(tiny_model), threads=1)
     model.generate(FOX, **TEN)

@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.filterwarn
 
 QUERY = "the cat sat on a mat"
 DOCUMENTS = [f"{text} {number}" for number in range(8) for text in ("a dog ran", "the cat", "one, two; three", "x")]
+ERROR = 2e-3  # llama.cpp's table of GELU in float16 alone makes 5e-4
 PLAIN: dict[str, Any] = {"threads": 1, "flash_attention": False, "kv_type": "f32"}
 
 
@@ -41,16 +42,16 @@ def logits_of_pairs(folder: Path, *, types: bool = True) -> np.ndarray:
     return np.stack(found)
 
 
-@pytest.mark.parametrize(("type_name", "error"), [("F32", 2e-3), ("F16", 2e-3)])
-def test_a_cross_encoder_scores_as_in_transformers(type_name: str, error: float, tmp_path: Path):
+@pytest.mark.parametrize("type_name", ["F32", "F16"])
+def test_a_cross_encoder_scores_as_in_transformers(type_name: str, tmp_path: Path):
     path = write_bert_reranker(tmp_path, type_name)
     expected = logits_of_pairs(tmp_path / "bert")[:, 0]
     found = ranked_scores(path)
-    np.testing.assert_allclose(found, expected, atol=error)
-    clear = np.abs(expected[:, None] - expected[None, :]) > 2 * error
+    np.testing.assert_allclose(found, expected, atol=ERROR)
+    clear = np.abs(expected[:, None] - expected[None, :]) > 2 * ERROR
     assert (((found[:, None] > found[None, :]) == (expected[:, None] > expected[None, :])) | ~clear).all()
     without_types = logits_of_pairs(tmp_path / "bert", types=False)[:, 0]
-    assert np.abs(expected - without_types).max() > 50 * error  # so they do matter
+    assert np.abs(expected - without_types).max() > 50 * ERROR  # so they do matter
 
 
 def test_together_or_one_by_one_the_scores_are_the_same(tmp_path: Path):
