@@ -73,6 +73,7 @@ _llmasos_grammar() {
                 --no-deterministic
                 --speculation
                 --no-speculation
+                --draft=@text
                 --batch-size=@text
                 --lora=@text
                 --mmap
@@ -113,6 +114,7 @@ _llmasos_grammar() {
                 --no-deterministic
                 --speculation
                 --no-speculation
+                --draft=@text
                 --batch-size=@text
                 --lora=@text
                 --mmap
@@ -141,6 +143,7 @@ _llmasos_grammar() {
                 --no-deterministic
                 --speculation
                 --no-speculation
+                --draft=@text
                 --batch-size=@text
                 --lora=@text
                 --mmap

@@ -5,13 +5,13 @@
 function __llmasos_valued
     switch "$argv[1]"
         case run
-            string split ' ' -- '-f --file --system --format --schema -n --count -o --output --prompt-cache --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --num-beams --length-penalty --early-stopping --context-length --threads --gpu-layers --kv-type --batch-size --lora'
+            string split ' ' -- '-f --file --system --format --schema -n --count -o --output --prompt-cache --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --num-beams --length-penalty --early-stopping --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
         case tokens
             string split ' ' -- '-f --file'
         case embed
-            string split ' ' -- '-f --file --context-length --threads --gpu-layers --kv-type --batch-size --lora'
+            string split ' ' -- '-f --file --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
         case rerank
-            string split ' ' -- '-f --file -n --top --context-length --threads --gpu-layers --kv-type --batch-size --lora'
+            string split ' ' -- '-f --file -n --top --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
         case pull
             string split ' ' -- '--as'
         case import
@@ -163,6 +163,7 @@ complete -c llmasos -n "__llmasos_at run" -l deterministic -d 'The same answer e
 complete -c llmasos -n "__llmasos_at run" -l no-deterministic -d 'The same answer every time, whoever else is answered: one at a time, nothing reused, so it is slower'
 complete -c llmasos -n "__llmasos_at run" -l speculation -d 'Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)'
 complete -c llmasos -n "__llmasos_at run" -l no-speculation -d 'Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)'
+complete -c llmasos -n "__llmasos_at run" -l draft -x -d 'MODEL: let this smaller model of the same family guess ahead, where that pays'
 complete -c llmasos -n "__llmasos_at run" -l batch-size -x -d 'Tokens of the prompt that are read at once. (default 512)'
 complete -c llmasos -n "__llmasos_at run" -l lora -x -d 'NAME or NAME:SCALE: add this LoRA adapter, a stored one or a GGUF file. Again for more'
 complete -c llmasos -n "__llmasos_at run" -l mmap -d 'Map the file into memory instead of reading it. (default on)'
@@ -195,6 +196,7 @@ complete -c llmasos -n "__llmasos_at embed" -l deterministic -d 'The same answer
 complete -c llmasos -n "__llmasos_at embed" -l no-deterministic -d 'The same answer every time, whoever else is answered: one at a time, nothing reused, so it is slower'
 complete -c llmasos -n "__llmasos_at embed" -l speculation -d 'Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)'
 complete -c llmasos -n "__llmasos_at embed" -l no-speculation -d 'Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)'
+complete -c llmasos -n "__llmasos_at embed" -l draft -x -d 'MODEL: let this smaller model of the same family guess ahead, where that pays'
 complete -c llmasos -n "__llmasos_at embed" -l batch-size -x -d 'Tokens of the prompt that are read at once. (default 512)'
 complete -c llmasos -n "__llmasos_at embed" -l lora -x -d 'NAME or NAME:SCALE: add this LoRA adapter, a stored one or a GGUF file. Again for more'
 complete -c llmasos -n "__llmasos_at embed" -l mmap -d 'Map the file into memory instead of reading it. (default on)'
@@ -219,6 +221,7 @@ complete -c llmasos -n "__llmasos_at rerank" -l deterministic -d 'The same answe
 complete -c llmasos -n "__llmasos_at rerank" -l no-deterministic -d 'The same answer every time, whoever else is answered: one at a time, nothing reused, so it is slower'
 complete -c llmasos -n "__llmasos_at rerank" -l speculation -d 'Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)'
 complete -c llmasos -n "__llmasos_at rerank" -l no-speculation -d 'Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)'
+complete -c llmasos -n "__llmasos_at rerank" -l draft -x -d 'MODEL: let this smaller model of the same family guess ahead, where that pays'
 complete -c llmasos -n "__llmasos_at rerank" -l batch-size -x -d 'Tokens of the prompt that are read at once. (default 512)'
 complete -c llmasos -n "__llmasos_at rerank" -l lora -x -d 'NAME or NAME:SCALE: add this LoRA adapter, a stored one or a GGUF file. Again for more'
 complete -c llmasos -n "__llmasos_at rerank" -l mmap -d 'Map the file into memory instead of reading it. (default on)'

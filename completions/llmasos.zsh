@@ -96,6 +96,7 @@ _llmasos_grammar() {
         '*--no-deterministic[The same answer every time, whoever else is answered\: one at a time, nothing reused, so it is slower]' \
         '*--speculation[Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)]' \
         '*--no-speculation[Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)]' \
+        '*--draft=[MODEL\: let this smaller model of the same family guess ahead, where that pays]:draft: ' \
         '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size: ' \
         '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora: ' \
         '*--mmap[Map the file into memory instead of reading it. (default on)]' \
@@ -136,6 +137,7 @@ _llmasos_grammar() {
         '*--no-deterministic[The same answer every time, whoever else is answered\: one at a time, nothing reused, so it is slower]' \
         '*--speculation[Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)]' \
         '*--no-speculation[Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)]' \
+        '*--draft=[MODEL\: let this smaller model of the same family guess ahead, where that pays]:draft: ' \
         '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size: ' \
         '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora: ' \
         '*--mmap[Map the file into memory instead of reading it. (default on)]' \
@@ -164,6 +166,7 @@ _llmasos_grammar() {
         '*--no-deterministic[The same answer every time, whoever else is answered\: one at a time, nothing reused, so it is slower]' \
         '*--speculation[Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)]' \
         '*--no-speculation[Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)]' \
+        '*--draft=[MODEL\: let this smaller model of the same family guess ahead, where that pays]:draft: ' \
         '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size: ' \
         '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora: ' \
         '*--mmap[Map the file into memory instead of reading it. (default on)]' \

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmasos.engine.adapter import load_adapter
 from llmasos.engine.bindings import do_nothing, shared
@@ -28,6 +29,9 @@ from llmasos.locate import Located, LocatedAdapter, locate_adapter
 from llmasos.paths import find_home
 from llmasos.progress import Progress
 
+if TYPE_CHECKING:
+    from llmasos.engine.draft import Drafter
+
 LARGE_FILE_BYTES = 500_000_000  # reading it once more takes long enough to say why
 
 
@@ -36,7 +40,7 @@ class Loaded:
 
     `suggested_context` is a length to have if memory allows; `meanwhile` is called while the weights are read.
     `purpose` is what the model has to be made for, None if that may be anything: then the attribute says what to start.
-    `with` frees the model; what was started has to be closed before.
+    `draft` is the model that `options.draft` names. `with` frees the model; what was started has to be closed before.
     """
 
     def __init__(
@@ -50,9 +54,9 @@ class Loaded:
         progress: Progress | None = None,
         meanwhile: Callable[[], None] = do_nothing,
         purpose: Purpose | None = Purpose.TEXT,
+        draft: Located | None = None,
     ) -> None:
-        if options.deterministic and options.flash_attention:
-            raise UsageError("flash attention adds up in an order of its own", hint="leave it out, or deterministic")
+        _refuse_contradictions(options)
         headers = [read_header(path) for path in located.paths]
         _refuse_what_is_no_model(headers, located)
         self.purpose = purpose_of(headers)
@@ -65,6 +69,8 @@ class Loaded:
             _refuse_what_does_not_fit(adapter, headers, located)
         self.located = located
         self.options = options
+        self._draft = draft
+        self._progress = progress or Progress()
         self.answer_tokens = answer_tokens
         self.suggested_context = suggested_context
         self.shape = read_shape(headers)
@@ -114,7 +120,35 @@ class Loaded:
         )
         if self.options.deterministic:
             options = reproducible(replace(options, parallel=max(1, self.plan.cells // self.plan.context_length)))
-        return Engine(self.model, Context(self.model, options, self.adapters))
+        context = Context(self.model, options, self.adapters)
+        try:
+            return Engine(self.model, context, drafter=self._start_drafter(self._draft, options))
+        except BaseException:
+            context.close()
+            raise
+
+    def _start_drafter(self, draft: Located | None, options: ContextOptions) -> Drafter | None:
+        """A model that guesses ahead, in the memory that is left."""
+        if draft is None:
+            return None
+        from llmasos.engine.draft import Drafter, require_same_vocabulary
+
+        headers = [read_header(path) for path in draft.paths]
+        _refuse_what_is_no_model(headers, draft)
+        shape, machine = read_shape(headers), read_machine(list_devices())
+        wishes = self._wishes(options.context_length)
+        plan = plan_offload(shape, machine, replace(wishes, context_length=options.context_length))
+        plan = plan_context(plan, shape, machine, replace(wishes, wanted_cells=options.all_cells))
+        if draft.manifest is None:
+            _try_first(draft.paths, self._progress)
+        model = load_model(draft.paths, ModelOptions(plan.gpu_layers, tensor_split=plan.tensor_split))
+        try:
+            require_same_vocabulary(self.model, model)
+            own = replace(options, context_length=plan.context_length, cells=plan.cells, kept=options.parallel)
+            return Drafter(model, Context(model, own))
+        except BaseException:
+            model.close()
+            raise
 
     def start_embedder(self) -> Embedder:
         """What makes vectors of texts as long as the model learned, or as the plan's context."""
@@ -165,6 +199,13 @@ class Loaded:
             flash_attention=False if self.options.deterministic else self.options.flash_attention,
             wanted_tokens=max(wanted_tokens, self.suggested_context),
         )
+
+
+def _refuse_contradictions(options: LoadOptions) -> None:
+    if options.deterministic and options.flash_attention:
+        raise UsageError("flash attention adds up in an order of its own", hint="leave it out, or deterministic")
+    if options.draft and (options.deterministic or not options.speculation):
+        raise UsageError("a draft model has no part in an answer without speculation", hint="leave it out")
 
 
 def _try_first(paths: Sequence[Path], progress: Progress, adapter: LocatedAdapter | None = None) -> None:

@@ -79,7 +79,9 @@ class LLM:
         """
         require_known(loading, Loading)
         options = layered(LoadOptions, *configured(LoadOptions), loading)
-        located = locate(model, progress=progress, offline=offline or is_offline())
+        offline = offline or is_offline()
+        located = locate(model, progress=progress, offline=offline)
+        draft = locate(options.draft, progress=progress, offline=offline) if options.draft else None
         own, _ = own_parameters(located.parameters or "{}", *ALL_OPTIONS)
         suggested = own.pop("context_length", 0)
         loaded = Loaded(
@@ -90,6 +92,7 @@ class LLM:
             suggested_context=suggested,
             progress=progress,
             purpose=None,
+            draft=draft,
         )
         try:
             worker = _start(loaded, parallel)

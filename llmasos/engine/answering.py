@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Answering:
-    """Belongs to the engine's thread, which counts `shifted_tokens` and `cached_tokens`; `tasks` has but one."""
+    """Belongs to the engine's thread, which counts what is no part of choosing tokens; `tasks` has but one."""
 
     def __init__(self, sequence: Sequence, model: Model, *, guesses: bool = False) -> None:
         """Raises BadInputError for sampling that can't be: a grammar that is none, a bias for no token."""
@@ -28,6 +28,7 @@ class Answering:
         self.cached_tokens = 0
         self.guessed_tokens = 0
         self.spared_passes = 0
+        self.is_drafted = False  # the guesses under way are of the draft model
         self._guesses = guesses
         self._guesser: Guesser | None = None
         self._model = model
@@ -62,12 +63,15 @@ class Answering:
             self._scores.take_answer(context, index, token)
         return token, self._add(token)
 
-    def guess(self, price: float | None, room: int) -> list[int]:
-        """Tokens that may come next, where that is worth its price: at most `room`, and no more than are asked for."""
-        if self._guesser is None:
-            return []
+    @property
+    def guesser(self) -> Guesser | None:
+        """What guesses ahead, once the answer has begun, if that is wanted."""
+        return self._guesser
+
+    def room_for_guesses(self, room: int) -> int:
+        """Of so many tokens those that may be asked for."""
         limit = self.sequence.limits.max_tokens
-        return self._guesser.guess(price, room if limit is None else min(room, limit - len(self._tokens) - 1))
+        return room if limit is None else min(room, limit - len(self._tokens) - 1)
 
     def score_prompt(self, context: Context, index: int, end: int, count: int) -> None:
         """Scores prompt tokens by the `count` rows of the pass just made, up to an index; `end`: how far it has read.

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from collections.abc import Sequence as Tokens
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmasos.engine.context import Context
 from llmasos.engine.model import Model
@@ -19,6 +20,9 @@ from llmasos.engine.sequence import Answer, Event, Sequence
 from llmasos.engine.worker import Worker
 from llmasos.errors import BadInputError, BusyError, LlmasosError, PromptTooLongError, UsageError
 
+if TYPE_CHECKING:
+    from llmasos.engine.draft import Drafter
+
 MOST_SUBMITTED = 10_000
 
 Outcome = queue.SimpleQueue[int | BaseException]
@@ -26,15 +30,23 @@ Errand = tuple[Callable[[], int], Outcome]
 
 
 class Engine:
-    """A context behind one thread. `with` closes the context; the model belongs to whoever loaded it.
+    """A context behind one thread. `with` closes the context and the drafter; the model belongs to whoever loaded it.
 
     No more than `most_submitted` sequences are taken that have not ended.
     """
 
-    def __init__(self, model: Model, context: Context, *, most_submitted: int = MOST_SUBMITTED) -> None:
+    def __init__(
+        self,
+        model: Model,
+        context: Context,
+        *,
+        drafter: Drafter | None = None,
+        most_submitted: int = MOST_SUBMITTED,
+    ) -> None:
         self.model = model
+        self._drafter = drafter
         self.context = context
-        self._worker = Worker(model, context, self._announce, self._tell)
+        self._worker = Worker(model, context, self._announce, self._tell, drafter)
         self._most_submitted = most_submitted
         self._changing = threading.Lock()  # held while it is decided who is submitted, read or cancelled
         self._submitted: set[Sequence] = set()  # and not ended
@@ -124,6 +136,8 @@ class Engine:
             self._arrived.put(None)
         self._thread.join()
         self.context.close()
+        if self._drafter:
+            self._drafter.close()
 
     def __enter__(self) -> Engine:
         return self

@@ -145,6 +145,7 @@ class LoadOptions:
     speculation: bool = option(
         True, "Guess ahead where the answer repeats what stands before it, and check several tokens in one pass."
     )
+    draft: str | None = option(None, "MODEL: let this smaller model of the same family guess ahead, where that pays.")
     batch_size: int = option(512, "Tokens of the prompt that are read at once.", minimum=1, maximum=65536, panel=RARE)
     lora: tuple[str, ...] = option(
         (), "NAME or NAME:SCALE: add this LoRA adapter, a stored one or a GGUF file. Again for more."

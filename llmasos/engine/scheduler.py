@@ -54,6 +54,10 @@ class Task:
         """Whether the next pass gives its next token."""
         return self.pending == 1 + self.guessed
 
+    def add_guesses(self, tokens: Sequence[int]) -> None:
+        self.tokens += tokens
+        self.guessed = len(tokens)
+
     def drop_guesses(self) -> None:
         """Takes back the guesses that were not read yet."""
         if self.guessed:

@@ -7,21 +7,25 @@ comes is what stood behind the same tokens before (Saxena 2023, "Prompt Lookup D
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 ALIKE = 3  # tokens that have to stand before a guess as they stand now
-MOST_GUESSED = 16
-FADING = 0.95  # what a success or failure, or the time of a pass, weighs when another has come
-MARGIN = 1.1  # so much more than its price a guess has to promise
-SURE, TRIED = 0.8, 2  # with more of them coming true than this share, so many are guessed at an unknown price
-LONGEST_PASS = 128  # tokens
-LEAST_SPREAD = 0.1  # variance of the passes' tokens that tells what one more costs
-BELIEVED_FOR = 256  # passes: as long as a price holds that no pass has confirmed
+COUNTS = (1, 3, 7, 15)  # of guessed tokens: with the one before them they fill what matrices are multiplied in
+FADING = 0.95  # what a success or failure weighs when another has come
+HOPED = 0.5  # for what part of a token's time one more is had in a pass of a length that was not tried yet
+MARGIN = 1.05  # so much faster it has to become
+LONGEST_PASS = 64  # tokens
+REMEMBERED = 512  # passes: as long as it is believed what one of that length took
+NEWEST = 0.3  # what the last pass of a length counts beside those before
+ASSUMED_OF_DRAFTS = 8.0  # that came true, before any was made: who names a draft model has a reason
+RETRIED_AFTER = 64  # tokens without a draft
 
 
 class Lookup:
-    """The tokens of one sequence, and where what stands at its end stood before."""
+    """The tokens of one sequence, and where what stands at its end stood before.
+
+    A place that foretold the last token is kept to; else the latest with the same last tokens is taken.
+    """
 
     def __init__(self, tokens: Sequence[int] = ()) -> None:
         self._tokens: list[int] = []
@@ -31,11 +35,12 @@ class Lookup:
             self.add(token)
 
     def add(self, token: int) -> None:
+        went_on = self._match is not None and self._tokens[self._match] == token
         self._tokens.append(token)
         if len(self._tokens) < ALIKE:
             return
         last = tuple(self._tokens[-ALIKE:])
-        self._match = self._behind.get(last)
+        self._match = self._match + 1 if went_on and self._match is not None else self._behind.get(last)
         self._behind[last] = len(self._tokens)
 
     def guess(self, count: int) -> list[int]:
@@ -47,10 +52,10 @@ class Lookup:
 
 
 class Acceptance:
-    """How likely a guessed token comes true, by those that were made lately; at first that is not believed."""
+    """How likely a guessed token comes true, by those that were made lately, and by `hits` that are assumed."""
 
-    def __init__(self) -> None:
-        self._hits, self._misses = 0.0, 1.0
+    def __init__(self, *, hits: float = 0.0) -> None:
+        self._hits, self._misses = hits, 1.0
 
     @property
     def rate(self) -> float:
@@ -61,58 +66,56 @@ class Acceptance:
 
 
 class PassTimes:
-    """What a forward pass takes by the number of its tokens: a straight line through those made lately."""
+    """What forward passes took, by how many tokens they had: no straight line, matrices are multiplied by blocks."""
 
     def __init__(self) -> None:
-        self._weight = self._x = self._y = self._xx = self._xy = 0.0
-        self._slope: float | None = None
-        self._passes_since_slope = 0
+        self._seconds: dict[int, float] = {}
+        self._noted_at: dict[int, int] = {}
+        self._passes = 0
 
     def note(self, token_count: int, seconds: float) -> None:
-        """Takes a pass into account; long ones say little of short ones."""
-        if token_count > LONGEST_PASS:
-            return
-        x = float(token_count)
-        self._weight = FADING * self._weight + 1
-        self._x, self._y = FADING * self._x + x, FADING * self._y + seconds
-        self._xx, self._xy = FADING * self._xx + x * x, FADING * self._xy + x * seconds
-        spread = self._weight * self._xx - self._x * self._x
-        self._passes_since_slope += 1
-        if spread >= LEAST_SPREAD * self._weight * self._weight:
-            self._slope = max(0.0, (self._weight * self._xy - self._x * self._y) / spread)
-            self._passes_since_slope = 0
-        elif self._passes_since_slope > BELIEVED_FOR:
-            self._slope = None
+        self._passes += 1
+        if token_count <= LONGEST_PASS:
+            before = self.seconds(token_count)
+            self._seconds[token_count] = seconds if before is None else before + NEWEST * (seconds - before)
+            self._noted_at[token_count] = self._passes
 
-    def price(self, token_count: int) -> float | None:
-        """What one more token costs in a pass of so many, in tokens made in that time. None: unknown."""
-        if self._slope is None or self._y <= 0:
-            return None
-        whole = self._y / self._weight + self._slope * (token_count - self._x / self._weight)
-        return self._slope * token_count / max(whole, self._slope * token_count)
+    def seconds(self, token_count: int) -> float | None:
+        """What a pass of so many tokens takes. None: not known, or not any more."""
+        is_fresh = self._passes - self._noted_at.get(token_count, -REMEMBERED) < REMEMBERED
+        return self._seconds[token_count] if is_fresh else None
 
 
-def worthwhile(rate: float, price: float | None) -> int:
-    """How many tokens to guess, each of which comes true by `rate` if those before it did.
+def worthwhile(rate: float, times: PassTimes, token_count: int, *, seconds_each: float = 0.0) -> int:
+    """How many tokens to guess in a pass of so many, so that most come in the time.
 
-    The one at place k comes to use with rate**k, and has to be worth its price. Where that is not known, a guess that
-    is likely to come true finds it out.
+    Each comes true by `rate` if those before it did, and costs `seconds_each` to be guessed. What was not tried yet is
+    hoped for: so it is tried, where the guesses are good enough.
     """
-    if price is None:
-        return TRIED if rate > SURE else 0
-    if rate <= MARGIN * price:
+    now = times.seconds(token_count)
+    if now is None:
         return 0
-    if rate >= 1 or price <= 0:
-        return MOST_GUESSED
-    return min(MOST_GUESSED, int(math.log(MARGIN * price) / math.log(rate)))
+    best, fastest = 0, MARGIN * token_count / now
+    for count in COUNTS:
+        come_true = count if rate == 1 else rate * (1 - rate**count) / (1 - rate)
+        seconds = times.seconds(token_count + count) or now * (1 + HOPED * count / token_count)
+        speed = (token_count + come_true) / (seconds + count * seconds_each)
+        if speed > fastest:
+            best, fastest = count, speed
+    return best
 
 
 class Guesser:
-    """Guesses what an answer goes on with, as far as its guesses came true so far, made or not."""
+    """Guesses what an answer goes on with, as far as its guesses came true so far, made or not.
+
+    There are those of the lookup; and how many a draft model should make, which are known once they are made.
+    """
 
     def __init__(self, prompt_tokens: Sequence[int]) -> None:
         self._lookup = Lookup(prompt_tokens)
         self._acceptance = Acceptance()
+        self._of_drafts = Acceptance(hits=ASSUMED_OF_DRAFTS)
+        self._tokens_without_draft = 0
 
     def take(self, token: int) -> None:
         """Learns which token came."""
@@ -120,6 +123,19 @@ class Guesser:
             self._acceptance.note(is_hit=expected == [token])
         self._lookup.add(token)
 
-    def guess(self, price: float | None, most: int) -> list[int]:
-        """At most so many tokens, none if they would not be worth the price of each (`PassTimes.price`)."""
-        return self._lookup.guess(max(0, min(most, worthwhile(self._acceptance.rate, price))))
+    def guess(self, times: PassTimes, token_count: int, most: int) -> list[int]:
+        """At most so many tokens for a pass that has `token_count` without them; none where they would not pay."""
+        return self._lookup.guess(max(0, min(most, worthwhile(self._acceptance.rate, times, token_count))))
+
+    def draft_count(self, times: PassTimes, token_count: int, most: int, *, seconds_each: float) -> int:
+        """How many tokens are worth drafting; now and then a few, to see whether they come true."""
+        count = worthwhile(self._of_drafts.rate, times, token_count, seconds_each=seconds_each)
+        self._tokens_without_draft = 0 if count else self._tokens_without_draft + 1
+        if self._tokens_without_draft > RETRIED_AFTER:
+            self._tokens_without_draft, count = 0, COUNTS[0]
+        return max(0, min(most, count))
+
+    def note_drafts(self, right: int, count: int) -> None:
+        """Learns how many of the drafted tokens came true, of which those behind a wrong one say nothing."""
+        for place in range(min(right + 1, count)):
+            self._of_drafts.note(is_hit=place < right)

@@ -15,11 +15,12 @@ from llmasos.engine.saved import STAMP_LENGTH, read_tokens, seal, stamped
 from llmasos.engine.scheduler import Part, Scheduler, Task
 from llmasos.engine.sequence import Answer, Sequence, Stopwatch
 from llmasos.engine.speculation import PassTimes
-from llmasos.errors import DiskFullError
+from llmasos.errors import DiskFullError, LlmasosError
 from llmasos.files import replaced_whole
 
 if TYPE_CHECKING:
     from llmasos.engine.beam_answering import BeamAnswering
+    from llmasos.engine.draft import Drafter
 
 SHIFT_KEPT_SHARE = 4  # of a full context, this part (one in four) stays at the front when the oldest is forgotten
 
@@ -35,6 +36,7 @@ class Worker:
         context: Context,
         announce: Callable[[list[Sequence]], bool],
         tell: Callable[[Sequence, Answer | BaseException], None],
+        drafter: Drafter | None = None,
     ) -> None:
         self.model = model
         self.context = context
@@ -44,6 +46,7 @@ class Worker:
             cells, batch_size=context.batch_size, parallel=options.parallel, one_by_one=options.one_by_one
         )
         self.answering: dict[Task, Answering | BeamAnswering] = {}
+        self._drafter = drafter
         self._pass_times = PassTimes()
         self._guesses = options.guesses and not context.is_recurrent
         self._announce = announce
@@ -138,6 +141,37 @@ class Worker:
             self._take_scores(part, index)
             if part.is_last and part.task in self.answering:  # else a beam of a search that has ended just now
                 self._advance(part.task, self.answering[part.task], index)
+        if self._guesses:
+            self._guess_ahead([part.task for part in parts if part.is_last])
+
+    def _guess_ahead(self, grown: list[Task]) -> None:
+        """Puts guesses behind the tokens of those that grew, where that pays."""
+        times, count = self._pass_times, len(self.scheduler.running)
+        drafted: list[tuple[Task, Answering, int]] = []
+        for task in grown:
+            answering = self.answering.get(task)
+            if not isinstance(answering, Answering) or answering.guesser is None:
+                continue
+            room = answering.room_for_guesses(self.context.length - len(task.tokens))
+            if guesses := answering.guesser.guess(times, count, room):
+                task.add_guesses(guesses)
+            elif self._drafter:
+                cost = self._drafter.seconds_per_token or 0.0
+                if wanted := answering.guesser.draft_count(times, count, room, seconds_each=cost):
+                    drafted.append((task, answering, wanted))
+        if drafted and self._drafter:
+            self._draft(drafted, self._drafter)
+
+    def _draft(self, drafted: list[tuple[Task, Answering, int]], drafter: Drafter) -> None:
+        try:
+            guessed = drafter.guess([(task.tokens, wanted) for task, _, wanted in drafted])
+        except LlmasosError as error:
+            log.tell(f"the draft model is given up: {error}")
+            self._drafter = None
+            return
+        for (task, answering, _), guesses in zip(drafted, guessed, strict=True):
+            answering.is_drafted = bool(guesses)
+            task.add_guesses(guesses)
 
     def _take_scores(self, part: Part, index: int) -> None:
         answering = self.answering.get(part.task)
@@ -165,11 +199,6 @@ class Worker:
             self._end(answering, reason)
             return
         task.tokens.append(token)
-        if self._guesses:
-            price = self._pass_times.price(len(self.scheduler.running))
-            guesses = answering.guess(price, self.context.length - len(task.tokens))
-            task.tokens += guesses
-            task.guessed = len(guesses)
 
     def _check_guesses(self, task: Task, answering: Answering, index: int) -> tuple[int, str | None]:
         """The first token that was not guessed right, and why the answer ends with it, if it does."""
@@ -181,6 +210,9 @@ class Worker:
             right += 1
         answering.guessed_tokens += len(guesses)
         answering.spared_passes += right
+        if answering.is_drafted and answering.guesser is not None:
+            answering.guesser.note_drafts(right, len(guesses))
+        answering.is_drafted = False
         self.scheduler.settle(task, right)
         return token, reason
 

@@ -127,14 +127,18 @@ def run_command(
         layered(options, *configured(options), flags)  # a wrong value is told before anything is pulled
     for adapter in layered(LoadOptions, *configured(LoadOptions), flags).lora:
         locate_adapter(adapter)
-    located = locate(model, progress=output.make_progress(), offline=offline or is_offline())
+    offline = offline or is_offline()
+    located = locate(model, progress=output.make_progress(), offline=offline)
     own, troubles = own_parameters(located.parameters or "{}", *ALL_OPTIONS)
     for trouble in troubles:
         output.note(f"note: {trouble}")
     suggested_context = own.pop("context_length", 0)
-    own.pop("lora", None)  # a model names no files of this disk
+    for name in ("lora", "draft"):
+        own.pop(name, None)  # a model names no files of this disk
     chosen = [layered(options, own, *configured(options), flags) for options in ALL_OPTIONS]
-    _answer(located, wanted, *chosen, suggested_context=suggested_context, verbose=verbose)
+    named = next(options.draft for options in chosen if isinstance(options, LoadOptions))
+    draft = locate(named, progress=output.make_progress(), offline=offline) if named else None
+    _answer(located, wanted, *chosen, draft=draft, suggested_context=suggested_context, verbose=verbose)
 
 
 def _require_no_draw(beams: dict[str, Any], sampling: dict[str, Any], count: int) -> None:
@@ -179,6 +183,7 @@ def _answer(
     loading: Any,
     beams: Any,
     *,
+    draft: Located | None,
     suggested_context: int,
     verbose: bool,
 ) -> None:
@@ -195,6 +200,7 @@ def _answer(
         suggested_context=suggested_context,
         progress=output.make_progress(),
         meanwhile=_import_what_comes_next,
+        draft=draft,
     ) as loaded:
         _warn_of_unused_gpu(loaded)
         prompter = _make_prompter(loaded, wanted)

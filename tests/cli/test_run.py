@@ -344,3 +344,28 @@ def test_deterministic_answers_are_the_same_alone_and_among_others(llmasos, tiny
         alone = llmasos("run", tiny_model, "the cat", "--seed", 5 + number, "--max-tokens", "20", "--deterministic")
         assert alone.stdout == text
     assert several.stdout.count("---\n") == 2
+
+
+def test_a_draft_model_guesses_ahead(llmasos, tiny_model, make_tiny):
+    plain = llmasos("run", tiny_model, "the cat", *FIXED, "--kv-type", "f32", "--no-flash-attention")
+    drafted = llmasos(
+        "run",
+        tiny_model,
+        "the cat",
+        *FIXED,
+        "--kv-type",
+        "f32",
+        "--no-flash-attention",
+        "--draft",
+        make_tiny(TinyModel()),
+    )
+    assert (drafted.exit_code, drafted.stdout, drafted.stderr) == (0, plain.stdout, "")
+
+
+def test_draft_models_that_can_not_be_are_refused(llmasos, tiny_model, tmp_path):
+    missing = llmasos("run", tiny_model, "the cat", "--draft", tmp_path / "missing.gguf")
+    assert missing.exit_code in (3, 5)
+    assert "missing.gguf" in missing.stderr
+    alone = llmasos("run", tiny_model, "the cat", "--draft", tiny_model, "--deterministic")
+    assert alone.exit_code == 2
+    assert "speculation" in alone.stderr

@@ -14,7 +14,7 @@ from llmasos.engine.engine import Engine
 from llmasos.engine.model import Model
 from llmasos.engine.options import AnswerOptions, SamplingOptions, ScoreOptions
 from llmasos.engine.sequence import Answer
-from llmasos.engine.speculation import MOST_GUESSED, Acceptance, Guesser, Lookup, PassTimes, worthwhile
+from llmasos.engine.speculation import COUNTS, Acceptance, Guesser, Lookup, PassTimes, worthwhile
 
 
 def test_what_stood_behind_the_same_tokens_is_guessed():
@@ -38,9 +38,13 @@ def test_a_guess_goes_on_from_an_earlier_place_with_the_same_end(tokens: list[in
     assert len(guess) in (0, count)
     places = [place for place in range(3, len(tokens)) if tokens[place - 3 : place] == tokens[-3:]]
     assert bool(guess) == bool(places and count)
-    if guess:
-        period = tokens[places[-1] :]
-        assert guess == (period * count)[:count]
+    assert not guess or guess in [(tokens[place:] * count)[:count] for place in places]
+
+
+def test_a_place_that_comes_true_is_kept_to():
+    lines = [1, 7, 8, 9, 2, 7, 8, 9, 3, 7, 8, 9, 4, 7, 8, 9]
+    lookup = Lookup([*lines, 50, 51, *lines[:9]])
+    assert lookup.guess(5) == [7, 8, 9, 4, 7]
 
 
 def test_only_what_comes_true_is_believed():
@@ -54,56 +58,78 @@ def test_only_what_comes_true_is_believed():
     assert acceptance.rate < 0.5
 
 
-def test_the_price_of_a_token_is_read_off_passes_of_several_lengths():
+def times_of(**passes: float) -> PassTimes:
+    """By names such as `of_8`."""
     times = PassTimes()
-    times.note(1, 0.006)
-    assert times.price(1) is None
-    for count in (1, 3, 1, 5, 1):
-        times.note(count, 0.004 + 0.002 * count)
-    assert times.price(1) == pytest.approx(1 / 3)
-    assert times.price(8) == pytest.approx(0.8)
+    for name, seconds in passes.items():
+        times.note(int(name.removeprefix("of_")), seconds)
+    return times
 
 
-def test_a_price_that_nothing_confirms_is_forgotten():
-    times = PassTimes()
-    for count in (1, 2, *[1] * 200):
-        times.note(count, 0.01 * count)
-    assert times.price(1) is not None
-    for _ in range(200):
+def test_what_passes_take_is_known_by_their_length():
+    times = times_of(of_1=0.006, of_8=0.026, of_100=1.0)
+    assert [times.seconds(count) for count in (1, 8, 4, 100)] == [0.006, 0.026, None, None]
+    times.note(1, 0.016)
+    assert times.seconds(1) == pytest.approx(0.009)
+
+
+def test_what_nothing_confirms_is_forgotten():
+    times = times_of(of_8=0.026)
+    for _ in range(speculation.REMEMBERED):
         times.note(1, 0.01)
-    assert times.price(1) is None
-
-
-def test_long_passes_say_nothing_of_short_ones():
-    times = PassTimes()
-    for count in (1, 500, 1, 400):
-        times.note(count, 0.01 * count)
-    assert times.price(1) is None
+    assert (times.seconds(1), times.seconds(8)) == (pytest.approx(0.01), None)
 
 
 @pytest.mark.parametrize(
-    ("rate", "price", "count"),
-    [(0.0, None, 0), (0.7, None, 0), (0.9, None, 2), (0.5, 0.6, 0), (0.9, 0.5, 5), (0.9, 0.0, MOST_GUESSED),
-     (1.0, 0.9, MOST_GUESSED), (0.99, 0.01, MOST_GUESSED), (0.95, 0.95, 0)],
-)  # fmt: skip
-def test_as_much_is_guessed_as_pays(rate: float, price: float | None, count: int):
-    assert worthwhile(rate, price) == count
+    ("rate", "passes", "count"),
+    [
+        (0.9, {}, 0),
+        (0.0, {"of_1": 1}, 0),
+        (0.4, {"of_1": 1}, 0),
+        (0.7, {"of_1": 1}, 1),  # not tried yet
+        (1.0, {"of_1": 1}, 15),
+        (1.0, {"of_1": 1, "of_16": 16, "of_8": 4}, 7),
+        (0.95, {"of_1": 1, "of_2": 2, "of_4": 4, "of_8": 8, "of_16": 16}, 0),  # bound by arithmetic
+        (0.3, {"of_1": 1, "of_2": 1, "of_4": 1, "of_8": 1, "of_16": 1}, 15),  # bound by memory
+    ],
+)
+def test_as_much_is_guessed_as_pays(rate: float, passes: dict[str, float], count: int):
+    assert worthwhile(rate, times_of(**passes), 1) == count
 
 
-@given(st.floats(0, 1), st.floats(0.01, 1))
-def test_the_last_guess_is_worth_its_price_and_one_more_would_not_be(rate: float, price: float):
-    count = worthwhile(rate, price)
-    assert count == 0 or rate**count >= price
-    assert count == MOST_GUESSED or rate ** (count + 1) <= speculation.MARGIN * price * 1.001
+def test_drafts_have_to_pay_for_being_made():
+    times = times_of(of_1=1, of_2=1.2, of_4=1.5, of_8=2, of_16=4)
+    assert worthwhile(0.8, times, 1, seconds_each=0.1) == 3
+    assert worthwhile(0.8, times, 1, seconds_each=0.7) == 0
+
+
+@given(st.floats(0, 1), st.lists(st.floats(0.5, 20), min_size=5, max_size=5), st.integers(1, 8))
+def test_never_slower_by_what_is_known(rate: float, taken: list[float], running: int):
+    times = PassTimes()
+    for count, seconds in zip((0, *COUNTS), taken, strict=True):
+        times.note(running + count, seconds)
+    count = worthwhile(rate, times, running)
+    come_true = sum(rate**place for place in range(1, count + 1))
+    assert count == 0 or (running + come_true) / times.seconds(running + count) > running / times.seconds(running)
 
 
 def test_a_guesser_learns_from_guesses_that_it_does_not_make():
-    guesser = Guesser([1, 2, 3, 4, 5, 6, 7, 8, 9] * 2)
-    assert guesser.guess(0.2, 5) == []
+    guesser, times = Guesser([1, 2, 3, 4, 5, 6, 7, 8, 9] * 2), times_of(of_1=1)
+    assert guesser.guess(times, 1, 5) == []
     for token in (1, 2, 3, 4, 5, 6, 7, 8, 9):
         guesser.take(token)
-    assert guesser.guess(0.2, 3) == [1, 2, 3]
-    assert guesser.guess(0.2, -1) == []
+    assert guesser.guess(times, 1, 3) == [1, 2, 3]
+    assert guesser.guess(times, 1, -1) == []
+
+
+def test_drafts_that_do_not_come_true_are_made_now_and_then():
+    guesser, times = Guesser([]), times_of(of_1=1)
+    assert guesser.draft_count(times, 1, 99, seconds_each=0.0) == 3
+    for _ in range(40):
+        guesser.note_drafts(0, 3)
+    counts = [guesser.draft_count(times, 1, 99, seconds_each=0.0) for _ in range(200)]
+    assert set(counts) == {0, 1}
+    assert sum(counts) == 200 // (speculation.RETRIED_AFTER + 1)
 
 
 # In the engine.
@@ -127,7 +153,7 @@ def answers(model: Model, sampling: SamplingOptions, limits: AnswerOptions, *, g
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Guesses at every place where a token stands that stood before, right or wrong."""
     monkeypatch.setattr(speculation, "ALIKE", 1)
-    monkeypatch.setattr(speculation, "worthwhile", lambda rate, price: 6)
+    monkeypatch.setattr(speculation, "worthwhile", lambda *_, **__: 6)
 
 
 @pytest.mark.usefixtures("always")
