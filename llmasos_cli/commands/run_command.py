@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,23 +10,22 @@ import typer
 
 from llmasos.engine.options import ALL_OPTIONS, AnswerOptions, BeamOptions, LoadOptions, SamplingOptions
 from llmasos.errors import BadInputError, UsageError
-from llmasos.files import require_writable, write_output
+from llmasos.files import require_writable
 from llmasos_cli import output
+from llmasos_cli.answers import Writing, write_answers
 from llmasos_cli.options import JsonOption, ModelArgument, OfflineOption, VerboseOption, takes
 from llmasos_cli.prompts import FileOption, PromptArgument, read_file, read_prompt
 
 if TYPE_CHECKING:
     from llmasos.chat.prompt import Prompter
     from llmasos.engine.engine import Engine
-    from llmasos.engine.sequence import Answer, Sequence
+    from llmasos.engine.sequence import Sequence
     from llmasos.load import Loaded
     from llmasos.locate import Located
 
 SEEDS = 2**32 - 1  # the one beyond means a random seed to llama.cpp
 MOST_AT_A_TIME = 16  # answers to one prompt
 GREEDY = ("temperature", 0)
-CUTS = {"length": "--max-tokens", "time": "--max-seconds"}  # what ends an answer that would have gone on
-BETWEEN_ANSWERS = "---\n"
 WORTH_KEEPING = 32  # tokens that were read anew, for which the file of --prompt-cache is written again
 UNKNOWN_ANSWER_TOKENS = 1024  # room planned for an answer whose length nobody set
 
@@ -217,7 +215,8 @@ def _answer(
                 sequences = [engine.submit(fitted.tokens, sampling, limits, beams)]
             else:
                 sequences = _submit(engine, fitted.tokens, wanted.count, sampling, limits)
-            answers = _write_answers(engine, sequences, wanted)
+            how = Writing(wanted.as_json, wanted.with_stats, wanted.to_file, most=wanted.count)
+            answers = write_answers(engine, sequences, how)
             if wanted.prompt_cache and answers[0].prompt_tokens - answers[0].cached_tokens >= WORTH_KEEPING:
                 engine.save(fitted.tokens, wanted.prompt_cache, loaded.identity)
 
@@ -269,99 +268,3 @@ def _submit(engine: Engine, tokens: list[int], count: int, sampling: Any, limits
     """All answers at once, each with a seed of its own."""
     seeds = [None if sampling.seed is None else (sampling.seed + index) % SEEDS for index in range(count)]
     return [engine.submit(tokens, replace(sampling, seed=seed), limits) for seed in seeds]
-
-
-def _write_answers(engine: Engine, sequences: list[Sequence], wanted: _Wanted) -> list[Answer]:
-    texts: list[str] = []
-    answers: list[Answer] = []
-    for sequence in sequences:
-        for answer, has_been_shown in _answers_of(engine, sequence, wanted, is_first=not texts):
-            answers.append(answer)
-            _tell_end(engine, sequence, answer)
-            if texts and not wanted.as_json:
-                texts.append(BETWEEN_ANSWERS)
-            texts.append(_json_line(answer) if wanted.as_json else f"{answer.text}\n")
-            if wanted.to_file is None:
-                output.write("\n" if has_been_shown else texts[-1])
-            if wanted.with_stats:
-                output.note(_stats(answer))
-    if wanted.to_file:
-        write_output(wanted.to_file, "".join(texts))
-    return answers
-
-
-def _answers_of(
-    engine: Engine, sequence: Sequence, wanted: _Wanted, *, is_first: bool
-) -> Iterator[tuple[Answer, bool]]:
-    """One answer, or the best of a beam search; and whether its text has been shown as it grew."""
-    from llmasos.chat.prompt import follow
-    from llmasos.engine.sequence import Answer, Chunk
-
-    shows_text = not wanted.as_json and wanted.to_file is None
-    if shows_text and not is_first:
-        output.write(BETWEEN_ANSWERS)
-    try:
-        for piece in follow(engine, sequence):
-            if isinstance(piece, Chunk) and shows_text:
-                output.write(piece.text)
-    except KeyboardInterrupt:
-        if shows_text:
-            output.write_line()  # the shell's prompt begins on a line of its own
-        raise
-    assert isinstance(piece, Answer)
-    yield piece, shows_text and sequence.beams is None
-    for other in piece.others[: wanted.count - 1]:
-        if shows_text:
-            output.write(BETWEEN_ANSWERS)
-        yield other, False
-
-
-def _tell_end(engine: Engine, sequence: Sequence, answer: Answer) -> None:
-    """A line if the answer would have gone on, where that is not just what was asked for."""
-    if answer.finish_reason in CUTS and sequence.sampling.grammar:
-        output.note(
-            f"note: the answer was cut at {CUTS[answer.finish_reason]}, so it does not fit its grammar or schema"
-        )
-    elif answer.finish_reason == "time":
-        output.note("note: the answer was cut at --max-seconds")
-    if answer.finish_reason == "context":
-        output.note(f"note: the answer ended because the context of {engine.context.length} tokens is full")
-
-
-def _json_line(answer: Any) -> str:
-    import json
-
-    return json.dumps(_facts(answer), ensure_ascii=False) + "\n"
-
-
-def _facts(answer: Any) -> dict[str, Any]:
-    """The documented JSON of an answer."""
-    return {
-        "text": answer.text,
-        "finish_reason": answer.finish_reason,
-        "stop": answer.stop,
-        "tokens": {
-            "prompt": answer.prompt_tokens,
-            "completion": len(answer.tokens),
-            "cached": answer.cached_tokens,
-            "shifted": answer.shifted_tokens,
-        },
-        "timings": {
-            "prompt_seconds": answer.prompt_seconds,
-            "completion_seconds": answer.completion_seconds,
-            "prompt_tokens_per_second": answer.prompt_tokens_per_second,
-            "tokens_per_second": answer.tokens_per_second,
-        },
-        "seed": answer.seed,
-        **({} if answer.score is None else {"score": answer.score}),
-    }
-
-
-def _stats(answer: Any) -> str:
-    cached = f", {answer.cached_tokens} of them cached" if answer.cached_tokens else ""
-    return (
-        f"prompt {answer.prompt_tokens} tokens{cached} in {answer.prompt_seconds:.2f} s "
-        f"({answer.prompt_tokens_per_second:.1f}/s), "
-        f"answer {len(answer.tokens)} tokens in {answer.completion_seconds:.2f} s ({answer.tokens_per_second:.1f}/s), "
-        f"ended by {answer.finish_reason}, seed {answer.seed}"
-    )

@@ -1,0 +1,124 @@
+"""Answers as a command shows them: as they grow, as JSON, or into a file; and what is to be said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmasos.files import write_output
+from llmasos_cli import output
+
+if TYPE_CHECKING:
+    from llmasos.engine.engine import Engine
+    from llmasos.engine.sequence import Answer, Sequence
+
+CUTS = {"length": "--max-tokens", "time": "--max-seconds"}  # what ends an answer that would have gone on
+BETWEEN_ANSWERS = "---\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """How answers are written; of a beam search `most` of the best."""
+
+    as_json: bool
+    with_stats: bool
+    to_file: Path | None
+    most: int
+
+
+def write_answers(engine: Engine, sequences: list[Sequence], writing: Writing) -> list[Answer]:
+    texts: list[str] = []
+    answers: list[Answer] = []
+    for sequence in sequences:
+        for answer, has_been_shown in _answers_of(engine, sequence, writing, is_first=not texts):
+            answers.append(answer)
+            _tell_end(engine, sequence, answer)
+            if texts and not writing.as_json:
+                texts.append(BETWEEN_ANSWERS)
+            texts.append(_json_line(answer) if writing.as_json else f"{answer.text}\n")
+            if writing.to_file is None:
+                output.write("\n" if has_been_shown else texts[-1])
+            if writing.with_stats:
+                output.note(_stats(answer))
+    if writing.to_file:
+        write_output(writing.to_file, "".join(texts))
+    return answers
+
+
+def _answers_of(
+    engine: Engine, sequence: Sequence, writing: Writing, *, is_first: bool
+) -> Iterator[tuple[Answer, bool]]:
+    """One answer, or the best of a beam search; and whether its text has been shown as it grew."""
+    from llmasos.chat.prompt import follow
+    from llmasos.engine.sequence import Answer, Chunk
+
+    shows_text = not writing.as_json and writing.to_file is None
+    if shows_text and not is_first:
+        output.write(BETWEEN_ANSWERS)
+    try:
+        for piece in follow(engine, sequence):
+            if isinstance(piece, Chunk) and shows_text:
+                output.write(piece.text)
+    except KeyboardInterrupt:
+        if shows_text:
+            output.write_line()  # the shell's prompt begins on a line of its own
+        raise
+    assert isinstance(piece, Answer)
+    yield piece, shows_text and sequence.beams is None
+    for other in piece.others[: writing.most - 1]:
+        if shows_text:
+            output.write(BETWEEN_ANSWERS)
+        yield other, False
+
+
+def _tell_end(engine: Engine, sequence: Sequence, answer: Answer) -> None:
+    """A line if the answer would have gone on, where that is not just what was asked for."""
+    if answer.finish_reason in CUTS and sequence.sampling.grammar:
+        output.note(
+            f"note: the answer was cut at {CUTS[answer.finish_reason]}, so it does not fit its grammar or schema"
+        )
+    elif answer.finish_reason == "time":
+        output.note("note: the answer was cut at --max-seconds")
+    if answer.finish_reason == "context":
+        output.note(f"note: the answer ended because the context of {engine.context.length} tokens is full")
+
+
+def _json_line(answer: Any) -> str:
+    import json
+
+    return json.dumps(_facts(answer), ensure_ascii=False) + "\n"
+
+
+def _facts(answer: Any) -> dict[str, Any]:
+    """The documented JSON of an answer."""
+    return {
+        "text": answer.text,
+        "finish_reason": answer.finish_reason,
+        "stop": answer.stop,
+        "tokens": {
+            "prompt": answer.prompt_tokens,
+            "completion": len(answer.tokens),
+            "cached": answer.cached_tokens,
+            "shifted": answer.shifted_tokens,
+        },
+        "timings": {
+            "prompt_seconds": answer.prompt_seconds,
+            "completion_seconds": answer.completion_seconds,
+            "prompt_tokens_per_second": answer.prompt_tokens_per_second,
+            "tokens_per_second": answer.tokens_per_second,
+        },
+        "seed": answer.seed,
+        **({} if answer.score is None else {"score": answer.score}),
+    }
+
+
+def _stats(answer: Any) -> str:
+    cached = f", {answer.cached_tokens} of them cached" if answer.cached_tokens else ""
+    return (
+        f"prompt {answer.prompt_tokens} tokens{cached} in {answer.prompt_seconds:.2f} s "
+        f"({answer.prompt_tokens_per_second:.1f}/s), "
+        f"answer {len(answer.tokens)} tokens in {answer.completion_seconds:.2f} s ({answer.tokens_per_second:.1f}/s), "
+        f"ended by {answer.finish_reason}, seed {answer.seed}"
+    )
