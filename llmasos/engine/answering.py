@@ -119,7 +119,9 @@ class Answering:
         if self._model.is_end(token) and (self.sequence.sampling.grammar or not limits.ignore_eos):
             return "stop"  # where a grammar ends, nothing else can follow
         self._tokens.append(token)
-        self._show(self._matcher.feed(self._decoder.feed(self._model.piece(token))))
+        self._show(
+            self._matcher.feed(self._decoder.feed(self._model.piece(token, special=token in self.sequence.shown)))
+        )
         if self._matcher.matched is not None:
             return "stop"
         return "length" if len(self._tokens) == limits.max_tokens else None

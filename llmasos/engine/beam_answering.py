@@ -102,7 +102,7 @@ class BeamAnswering:
         if self._is_end_token(tokens[-1]):
             return True
         stops = self.sequence.limits.stop
-        return bool(stops) and _stop_in(self._model.detokenize(tokens), stops) is not None
+        return bool(stops) and _stop_in(self._text(tokens), stops) is not None
 
     def _is_end_token(self, token: int) -> bool:
         ignored = self.sequence.limits.ignore_eos and not self._grammars
@@ -110,7 +110,7 @@ class BeamAnswering:
 
     def _answer(self, found: Finished, reason: str, watched: float) -> Answer:
         tokens = found.tokens[:-1] if found.tokens and self._is_end_token(found.tokens[-1]) else found.tokens
-        text = self._model.detokenize(tokens)
+        text = self._text(tokens)
         stop = _stop_in(text, self.sequence.limits.stop)
         full = "length" if len(found.tokens) == self._asked else "context"
         return Answer(
@@ -125,6 +125,9 @@ class BeamAnswering:
             stop=stop,
             score=found.score,
         )
+
+    def _text(self, tokens: tuple[int, ...]) -> str:
+        return self._model.detokenize(tokens, shown=self.sequence.shown)
 
     def _lap(self) -> float:
         return self._watch.lap() if self._watch else 0.0

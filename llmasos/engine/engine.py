@@ -65,13 +65,14 @@ class Engine:
         *,
         scores: ScoreOptions | None = None,
         listener: Callable[[Event], None] | None = None,
+        shown: frozenset[int] = frozenset(),
     ) -> Sequence:
         """Queues a prompt; iterate over the result for its pieces, of which a search with `beams` has none.
 
         A `listener` is given the pieces, and at last the Answer or an error, in the engine's thread instead; it must
-        neither wait nor fail. Raises PromptTooLongError if the context can't hold the prompt and a token more,
-        BadInputError for an empty prompt or token ids that the model does not have, BusyError if too many wait already,
-        UsageError for more beams than the context is made for.
+        neither wait nor fail. Control tokens leave no text behind, but for those `shown`. Raises PromptTooLongError if
+        the context can't hold the prompt and a token more, BadInputError for an empty prompt or token ids that the
+        model does not have, BusyError if too many wait already, UsageError for more beams than the context is made for.
         """
         tokens = list(prompt_tokens)
         if not tokens:
@@ -84,7 +85,7 @@ class Engine:
             raise UsageError(
                 f"{beams.num_beams} beams are more than the {self._worker.scheduler.parallel} that go on at a time"
             )
-        sequence = Sequence(tokens, sampling, limits, beams, scores, listener)
+        sequence = Sequence(tokens, sampling, limits, beams, scores, listener, shown)
         with self._changing:
             if self._is_closing:
                 raise LlmasosError("the engine is closed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,11 @@ class Model:
     def template(self) -> str | None:
         """The chat template inside the file, in Jinja, or None."""
         return self._template(None)
+
+    @property
+    def tool_template(self) -> str | None:
+        """Its template for conversations with tools, where the file has one for these alone."""
+        return self._template(b"tool_use")
 
     @property
     def rerank_template(self) -> str | None:
@@ -117,8 +122,10 @@ class Model:
             raise LlmasosError("this model is closed")
         return self.vocabulary
 
-    def detokenize(self, tokens: Sequence[int]) -> str:
-        return b"".join(self.piece(token) for token in tokens).decode("utf-8", "replace")
+    def detokenize(self, tokens: Sequence[int], *, shown: Set[int] = frozenset()) -> str:
+        """Token ids to text, without control tokens but those `shown`."""
+        pieces = (self.piece(token, special=token in shown) for token in tokens)
+        return b"".join(pieces).decode("utf-8", "replace")
 
     def is_end(self, token: int) -> bool:
         """True for every token that ends an answer."""

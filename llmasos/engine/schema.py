@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from llmasos.engine.grammar.containers import COLON, SPACE_RULES, Member, array_node, object_node
@@ -36,10 +36,43 @@ def grammar_of_schema(schema: Mapping[str, Any] | bool) -> str:
 
     Raises BadInputError for a schema that is unsupported, impossible to satisfy, or too large.
     """
+    return _grammar(schema, lambda converter: converter.value("#"))
+
+
+def grammar_of_alternatives(alternatives: Sequence[tuple[str, Mapping[str, Any], str]]) -> str:
+    """A grammar for one document of one of the schemas, each between a text before it and one behind it.
+
+    Raises BadInputError as `grammar_of_schema`; places in its message begin with the number of the alternative.
+    """
+    schemas = {str(number): _moved(schema, number) for number, (_, schema, _) in enumerate(alternatives)}
+
+    def root(converter: _Converter) -> Node:
+        return choice(
+            series(before, converter.value(f"#/{number}"), after)
+            for number, (before, _, after) in enumerate(alternatives)
+        )
+
+    return _grammar(schemas, root)
+
+
+def _grammar(schema: Mapping[str, Any] | bool, root: Callable[[_Converter], Node]) -> str:
     try:
-        return _Converter(schema).grammar()
+        return _Converter(schema).grammar(root)
     except RecursionError as error:  # a constant nested a thousand times
         raise BadInputError("the schema is nested too deeply") from error
+
+
+def _moved(schema: Any, number: int) -> Any:
+    """The schema with its references to places in itself as they are where it stands under a number."""
+    if isinstance(schema, list):
+        return [_moved(each, number) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    moved = {key: _moved(value, number) for key, value in schema.items()}
+    target = schema.get("$ref")
+    if isinstance(target, str) and target.startswith("#"):
+        moved["$ref"] = f"#/{number}{target[1:]}"
+    return moved
 
 
 def parse_schema(text: str) -> dict[str, Any]:
@@ -108,8 +141,8 @@ class _Converter:
             "null": lambda _: Rule("null"),
         }
 
-    def grammar(self) -> str:
-        self._rules.set("root", self._value(("#",)))
+    def grammar(self, root: Callable[[_Converter], Node]) -> str:
+        self._rules.set("root", root(self))
         while self._waiting:
             places = self._waiting.pop()
             self._rules.set(self._rule_of[places].name, self._node(self._reader.demand(places)))
@@ -118,6 +151,9 @@ class _Converter:
             reason = next(iter(self._reader.conflicts), "each one would go on for ever")
             raise BadInputError(f"no document can satisfy the schema: {reason}")
         return text
+
+    def value(self, pointer: str) -> Node:
+        return self._value((pointer,))
 
     def _value(self, pointers: Pointers) -> Node:
         return choice(self._rule(places) for places in self._reader.alternatives(pointers))

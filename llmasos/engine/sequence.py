@@ -74,7 +74,10 @@ Event = Chunk | Answer | BaseException
 
 @dataclass(eq=False)
 class Sequence:
-    """What the engine's thread fills and a reader empties. `is_cancelled` may be set by anybody."""
+    """What the engine's thread fills and a reader empties. `is_cancelled` may be set by anybody.
+
+    `shown` are control tokens whose names belong to the answer's text, such as the mark before a call of a function.
+    """
 
     prompt_tokens: list[int]
     sampling: SamplingOptions
@@ -82,6 +85,7 @@ class Sequence:
     beams: BeamOptions | None = None
     scores: ScoreOptions | None = None
     listener: Callable[[Event], None] | None = None
+    shown: frozenset[int] = frozenset()
     is_cancelled: threading.Event = field(default_factory=threading.Event)
     submitted_at: float = field(default_factory=time.monotonic)
     answer: Answer | None = None

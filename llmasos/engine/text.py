@@ -39,7 +39,7 @@ class StopMatcher:
         if found:  # the first to be complete, so that it is the same however the text is cut into pieces
             _, begin, self.matched = min(found)
             return self._take(begin)
-        return self._take(len(self._held) - self._beginning_at_end())
+        return self._take(len(self._held) - beginning_at_end(self._held, self._stops))
 
     def finish(self) -> str:
         """What was held back, now that nothing follows."""
@@ -49,10 +49,11 @@ class StopMatcher:
         text, self._held = self._held[:count], self._held[count:]
         return text
 
-    def _beginning_at_end(self) -> int:
-        """The longest end of the held text that is a beginning of a stop string."""
-        longest = min(max(len(stop) for stop in self._stops) - 1, len(self._held))
-        for count in range(longest, 0, -1):
-            if any(stop.startswith(self._held[-count:]) for stop in self._stops):
-                return count
-        return 0
+
+def beginning_at_end(text: str, marks: Sequence[str]) -> int:
+    """How long the longest end of a text is that is a beginning, and not the whole, of one of the marks."""
+    longest = min(max((len(mark) for mark in marks), default=1) - 1, len(text))
+    for count in range(longest, 0, -1):
+        if any(mark.startswith(text[-count:]) for mark in marks):
+            return count
+    return 0

@@ -27,6 +27,8 @@ class TinyModel:
     context_length: int = 256
     seed: int = 1
     template: str | None = CHAT_TEMPLATE
+    tool_template: str | None = None
+    controls: tuple[str, ...] = ()  # tokens beside the special ones of every such model
     license: str | None = "apache-2.0"
 
 
@@ -64,8 +66,9 @@ def _write_metadata(writer: gguf.GGUFWriter, model: TinyModel) -> None:
 def _write_vocabulary(writer: gguf.GGUFWriter, model: TinyModel) -> int:
     """Every byte is a token, in the letters that byte-level BPE writes bytes with; two merges, four special tokens."""
     letters = _byte_letters()
-    tokens = [*letters, letters[32] + "a", "th", *SPECIALS]
-    types = [gguf.TokenType.NORMAL] * (len(tokens) - len(SPECIALS)) + [gguf.TokenType.CONTROL] * len(SPECIALS)
+    normal, controls = [*letters, letters[32] + "a", "th"], [*SPECIALS, *model.controls]
+    tokens = [*normal, *controls]
+    types = [gguf.TokenType.NORMAL] * len(normal) + [gguf.TokenType.CONTROL] * len(controls)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
@@ -75,6 +78,8 @@ def _write_vocabulary(writer: gguf.GGUFWriter, model: TinyModel) -> int:
     writer.add_add_bos_token(False)
     if model.template:
         writer.add_chat_template(model.template)
+    if model.tool_template:
+        writer.add_string("tokenizer.chat_template.tool_use", model.tool_template)
     return len(tokens)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from doubles.tiny import TinyModel
 from llmasos.engine.context import Context, ContextOptions
 from llmasos.engine.engine import Engine
 from llmasos.engine.model import ModelOptions, load_model
@@ -55,6 +57,23 @@ def test_the_models_own_end_token_ends_an_answer(engine: Engine):
     end = engine.model.tokenize("<|end|>", add_special=False, parse_special=True)
     given = answer(engine, "the cat", SamplingOptions(temperature=0, logit_bias=(f"{end[0]}=1000",)), ignore_eos=False)
     assert (given.tokens, given.finish_reason) == ((), "stop")
+
+
+def test_control_tokens_are_seen_only_where_they_are_to_be(make_tiny: Callable[[TinyModel], Path]):
+    model = load_model([make_tiny(TinyModel(controls=("[CALL]",)))], ModelOptions())
+    [mark] = model.tokenize("[CALL]", add_special=False, parse_special=True)
+    sampling = SamplingOptions(temperature=0, grammar='root ::= "[CALL]a"', logit_bias=(f"{mark}=1000",))
+    with Engine(model, Context(model, ContextOptions(64, threads=1))) as engine:
+        texts = []
+        for shown in (frozenset({mark}), frozenset()):
+            sequence = engine.submit([65], sampling, AnswerOptions(), shown=shown)
+            texts.append("".join(chunk.text for chunk in sequence))
+            assert sequence.answer is not None
+            assert sequence.answer.tokens == (mark, 97)
+    assert texts == ["[CALL]a", "a"]
+    assert model.detokenize([mark], shown={mark}) == "[CALL]"
+    assert model.detokenize([mark]) == ""
+    model.close()
 
 
 def test_a_stop_string_ends_an_answer_and_is_not_part_of_it(engine: Engine):

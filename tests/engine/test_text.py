@@ -6,22 +6,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from doubles.cuts import cut, places
 from llmasos.engine.text import StopMatcher, TextDecoder
 
 unhurried = settings(deadline=None)
 
 
-def cut(content: bytes | str, places: list[int]) -> list[bytes | str]:
-    edges = [0, *sorted(min(place, len(content)) for place in places), len(content)]
-    return [content[start:end] for start, end in zip(edges, edges[1:], strict=False)]
-
-
 def shown(stops: list[str], pieces: list[str]) -> str:
     matcher = StopMatcher(stops)
     return "".join(map(matcher.feed, pieces)) + matcher.finish()
-
-
-places = st.lists(st.integers(0, 40), max_size=8)
 
 
 # Characters.
