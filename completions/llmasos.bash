@@ -31,6 +31,8 @@ _llmasos_grammar() {
                 --offline
                 -v
                 --verbose
+                --think
+                --no-think
                 --max-tokens=@text
                 --max-seconds=@text
                 --stop=@text

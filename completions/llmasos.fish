@@ -121,6 +121,8 @@ complete -c llmasos -n "__llmasos_at run" -l prompt-cache -r -F -d 'Keep in this
 complete -c llmasos -n "__llmasos_at run" -l offline -d 'Never use the network'
 complete -c llmasos -n "__llmasos_at run" -s v -d 'Say what was chosen and why, and show the engine\'s log'
 complete -c llmasos -n "__llmasos_at run" -l verbose -d 'Say what was chosen and why, and show the engine\'s log'
+complete -c llmasos -n "__llmasos_at run" -l think -d 'Let the model reason before it answers, or not, as far as it knows how'
+complete -c llmasos -n "__llmasos_at run" -l no-think -d 'Let the model reason before it answers, or not, as far as it knows how'
 complete -c llmasos -n "__llmasos_at run" -l max-tokens -x -d 'Longest answer, in tokens'
 complete -c llmasos -n "__llmasos_at run" -l max-seconds -x -d 'End the answer after so many seconds'
 complete -c llmasos -n "__llmasos_at run" -l stop -x -d 'End the answer before this text. Again for more'

@@ -54,6 +54,8 @@ _llmasos_grammar() {
         '*--offline[Never use the network]' \
         '*-v[Say what was chosen and why, and show the engine'\''s log]' \
         '*--verbose[Say what was chosen and why, and show the engine'\''s log]' \
+        '*--think[Let the model reason before it answers, or not, as far as it knows how]' \
+        '*--no-think[Let the model reason before it answers, or not, as far as it knows how]' \
         '*--max-tokens=[Longest answer, in tokens]:max-tokens: ' \
         '*--max-seconds=[End the answer after so many seconds]:max-seconds: ' \
         '*--stop=[End the answer before this text. Again for more]:stop: ' \

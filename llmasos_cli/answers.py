@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,9 @@ from llmasos.files import write_output
 from llmasos_cli import output
 
 if TYPE_CHECKING:
+    from llmasos.chat.answers.families import AnswerForm
+    from llmasos.chat.answers.reader import Part
+    from llmasos.chat.messages import Reply
     from llmasos.engine.engine import Engine
     from llmasos.engine.sequence import Answer, Sequence
 
@@ -20,24 +23,35 @@ BETWEEN_ANSWERS = "---\n"
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """How answers are written; of a beam search `most` of the best."""
+    """How answers are read (`form`) and written; of a beam search `most` of the best."""
 
+    form: AnswerForm
+    shows_thought: bool
     as_json: bool
     with_stats: bool
     to_file: Path | None
     most: int
 
+    @property
+    def shows_text(self) -> bool:
+        """Whether an answer is shown while it grows."""
+        return not self.as_json and self.to_file is None
+
 
 def write_answers(engine: Engine, sequences: list[Sequence], writing: Writing) -> list[Answer]:
+    """Answers to standard output or a file; reasoning, which is no data, to standard error if it is shown at all."""
+    from llmasos.chat.answers.reader import read_reply
+
     texts: list[str] = []
     answers: list[Answer] = []
     for sequence in sequences:
         for answer, has_been_shown in _answers_of(engine, sequence, writing, is_first=not texts):
             answers.append(answer)
-            _tell_end(engine, sequence, answer)
+            reply = read_reply(answer.text, writing.form)
+            _tell_end(engine, sequence, answer, reply)
             if texts and not writing.as_json:
                 texts.append(BETWEEN_ANSWERS)
-            texts.append(_json_line(answer) if writing.as_json else f"{answer.text}\n")
+            texts.append(_json_line(answer, reply) if writing.as_json else f"{reply.content}\n")
             if writing.to_file is None:
                 output.write("\n" if has_been_shown else texts[-1])
             if writing.with_stats:
@@ -54,26 +68,61 @@ def _answers_of(
     from llmasos.chat.prompt import follow
     from llmasos.engine.sequence import Answer, Chunk
 
-    shows_text = not writing.as_json and writing.to_file is None
-    if shows_text and not is_first:
+    shown = _Shown(writing)
+    if writing.shows_text and not is_first:
         output.write(BETWEEN_ANSWERS)
     try:
         for piece in follow(engine, sequence):
-            if isinstance(piece, Chunk) and shows_text:
-                output.write(piece.text)
+            if isinstance(piece, Chunk):
+                shown.feed(piece.text)
     except KeyboardInterrupt:
-        if shows_text:
+        if writing.shows_text:
             output.write_line()  # the shell's prompt begins on a line of its own
         raise
     assert isinstance(piece, Answer)
-    yield piece, shows_text and sequence.beams is None
+    shown.finish()
+    yield piece, writing.shows_text and sequence.beams is None
     for other in piece.others[: writing.most - 1]:
-        if shows_text:
+        if writing.shows_text:
             output.write(BETWEEN_ANSWERS)
         yield other, False
 
 
-def _tell_end(engine: Engine, sequence: Sequence, answer: Answer) -> None:
+class _Shown:
+    """An answer while it grows: what it says on standard output, and beside that what is thought."""
+
+    def __init__(self, writing: Writing) -> None:
+        from llmasos.chat.answers.reader import AnswerReader
+
+        self._writing = writing
+        self._reader = AnswerReader(writing.form)
+        self._is_thinking = False
+
+    def feed(self, text: str) -> None:
+        self._show(self._reader.feed(text))
+
+    def finish(self) -> None:
+        self._show(self._reader.finish())
+        self._end_thought()
+
+    def _show(self, parts: Iterable[Part]) -> None:
+        from llmasos.chat.answers.reader import Said, Thought
+
+        for part in parts:
+            if isinstance(part, Thought) and self._writing.shows_thought and not self._writing.as_json:
+                output.write_aside(part.text)
+                self._is_thinking = True
+            elif isinstance(part, Said) and self._writing.shows_text:
+                self._end_thought()
+                output.write(part.text)
+
+    def _end_thought(self) -> None:
+        if self._is_thinking:
+            output.write_aside("\n\n")
+            self._is_thinking = False
+
+
+def _tell_end(engine: Engine, sequence: Sequence, answer: Answer, reply: Reply) -> None:
     """A line if the answer would have gone on, where that is not just what was asked for."""
     if answer.finish_reason in CUTS and sequence.sampling.grammar:
         output.note(
@@ -83,18 +132,21 @@ def _tell_end(engine: Engine, sequence: Sequence, answer: Answer) -> None:
         output.note("note: the answer was cut at --max-seconds")
     if answer.finish_reason == "context":
         output.note(f"note: the answer ended because the context of {engine.context.length} tokens is full")
+    elif reply.reasoning and not reply.content and answer.finish_reason != "cancelled":
+        output.note("note: the answer ended before the model was done thinking; --no-think makes it short")
 
 
-def _json_line(answer: Any) -> str:
+def _json_line(answer: Any, reply: Reply) -> str:
     import json
 
-    return json.dumps(_facts(answer), ensure_ascii=False) + "\n"
+    return json.dumps(_facts(answer, reply), ensure_ascii=False) + "\n"
 
 
-def _facts(answer: Any) -> dict[str, Any]:
+def _facts(answer: Any, reply: Reply) -> dict[str, Any]:
     """The documented JSON of an answer."""
     return {
-        "text": answer.text,
+        "text": reply.content,
+        "reasoning": reply.reasoning or None,
         "finish_reason": answer.finish_reason,
         "stop": answer.stop,
         "tokens": {

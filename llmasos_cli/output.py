@@ -76,6 +76,19 @@ def note(text: str) -> None:
         sys.stderr.flush()
 
 
+def is_seen() -> bool:
+    """Whether a person reads along: both outputs go to a terminal."""
+    return sys.stdout.isatty() and sys.stderr.isatty()
+
+
+def write_aside(text: str) -> None:
+    """Text for people beside the data, as it comes: dim on a terminal."""
+    is_dim = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"\x1b[2m{visible(text)}\x1b[22m" if is_dim else visible(text))
+        sys.stderr.flush()
+
+
 def make_progress() -> Progress:
     """A bar on a terminal, a line now and then in a log."""
     return TerminalProgress() if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else LogProgress()

@@ -7,7 +7,7 @@ import collections
 import functools
 import itertools
 import numbers
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -58,7 +58,11 @@ class Asking:
             seed = request.sampling.seed
             sampling = request.sampling if seed is None else replace(request.sampling, seed=(seed + number) % SEEDS)
             own = None if listener is None else functools.partial(listener, number)
-            sequences.append(self._engine.submit(tokens, sampling, limits, beams, scores=request.scores, listener=own))
+            sequences.append(
+                self._engine.submit(
+                    tokens, sampling, limits, beams, scores=request.scores, listener=own, shown=request.shown
+                )
+            )
         return sequences
 
     def submit_scoring(self, tokens: list[int], top: int) -> list[Submitted]:
@@ -102,7 +106,7 @@ class Asking:
             raise
         return answers
 
-    def pieces(self, tokens: list[int], request: Request) -> Iterator[str]:
+    def pieces(self, tokens: list[int], request: Request) -> Generator[str]:
         """One answer as it grows. Leaving the iterator early ends it."""
         require_one(request)
         [sequence] = self.submit(tokens, request)
@@ -129,7 +133,7 @@ class Asking:
         finally:
             self._cancel(sequences)
 
-    async def apieces(self, tokens: list[int], request: Request) -> AsyncIterator[str]:
+    async def apieces(self, tokens: list[int], request: Request) -> AsyncGenerator[str]:
         """`pieces` for asyncio."""
         require_one(request)
         loop, events = asyncio.get_running_loop(), asyncio.Queue[Event]()

@@ -9,11 +9,13 @@ import asyncio
 import functools
 import operator
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from llmasos.api.asking import Asking, is_one
+from llmasos.api.replies import Conversation, ask, parts_of, parts_of_async, said, said_async
 from llmasos.api.requests import (
+    Chatting,
     Loading,
     Request,
     Wanted,
@@ -23,8 +25,9 @@ from llmasos.api.requests import (
     texts_of,
     with_scores,
 )
-from llmasos.chat.conversation import prompt_tokens
-from llmasos.chat.template import ChatTemplate, Message, as_messages
+from llmasos.chat.answers.reader import Part, read_reply
+from llmasos.chat.conversation import Chat, ChatPrompt
+from llmasos.chat.messages import Reply
 from llmasos.engine.embedder import Embedder
 from llmasos.engine.engine import Engine
 from llmasos.engine.options import ALL_OPTIONS, LoadOptions
@@ -191,33 +194,48 @@ class LLM:
         """`stream` for asyncio."""
         return self._asking.apieces(self._tokens(prompt), self._request(wanted, draws=False))
 
-    def chat(self, messages: str | Sequence[Message], *, system: str | None = None, **wanted: Unpack[Wanted]) -> str:
-        """The model's next message in a conversation, or its answer to a question, by its chat template.
+    def chat(self, messages: Conversation, **wanted: Unpack[Chatting]) -> str:
+        """What the model says next in a conversation, or answers to a question, by its chat template.
 
         Messages have `role` and `content`. Tokens are drawn, as with `llmasos run`, unless `temperature=0` or
-        `do_sample=False`. Raises BadInputError for a model without a template.
+        `do_sample=False`. Reasoning and calls of tools are left out: `reply` has them. Raises BadInputError for a model
+        without a template.
         """
-        request, asking = self._request(wanted, draws=True), self._asking
-        return str(texts_of(asking.wait(asking.submit(self._chat_tokens(messages, system), request)), request))
+        return self.reply(messages, **wanted).content
 
-    async def achat(
-        self, messages: str | Sequence[Message], *, system: str | None = None, **wanted: Unpack[Wanted]
-    ) -> str:
+    async def achat(self, messages: Conversation, **wanted: Unpack[Chatting]) -> str:
         """`chat` for asyncio."""
-        request = self._request(wanted, draws=True)
-        return str(texts_of(await self._asking.gathered(self._chat_tokens(messages, system), request), request))
+        return (await self.areply(messages, **wanted)).content
 
-    def stream_chat(
-        self, messages: str | Sequence[Message], *, system: str | None = None, **wanted: Unpack[Wanted]
-    ) -> Iterator[str]:
+    def stream_chat(self, messages: Conversation, **wanted: Unpack[Chatting]) -> Iterator[str]:
         """`chat`, piece by piece."""
-        return self._asking.pieces(self._chat_tokens(messages, system), self._request(wanted, draws=True))
+        return said(self.stream_reply(messages, **wanted))
 
-    def astream_chat(
-        self, messages: str | Sequence[Message], *, system: str | None = None, **wanted: Unpack[Wanted]
-    ) -> AsyncIterator[str]:
+    def astream_chat(self, messages: Conversation, **wanted: Unpack[Chatting]) -> AsyncIterator[str]:
         """`stream_chat` for asyncio."""
-        return self._asking.apieces(self._chat_tokens(messages, system), self._request(wanted, draws=True))
+        return said_async(self.astream_reply(messages, **wanted))
+
+    def reply(self, messages: Conversation, **wanted: Unpack[Chatting]) -> Reply:
+        """The model's whole next message: what it says, its reasoning before that, and the tools that it calls."""
+        asking, prompt, request = self._ask(messages, wanted)
+        [answer] = asking.wait(asking.submit(prompt.tokens, request))
+        return read_reply(answer.text, prompt.form)
+
+    async def areply(self, messages: Conversation, **wanted: Unpack[Chatting]) -> Reply:
+        """`reply` for asyncio."""
+        asking, prompt, request = self._ask(messages, wanted)
+        [answer] = await asking.gathered(prompt.tokens, request)
+        return read_reply(answer.text, prompt.form)
+
+    def stream_reply(self, messages: Conversation, **wanted: Unpack[Chatting]) -> Generator[Part]:
+        """`reply`, part by part: `Said` and `Thought` pieces of text, and each `ToolCall` once it is whole."""
+        asking, prompt, request = self._ask(messages, wanted)
+        return parts_of(asking.pieces(prompt.tokens, request), prompt.form)
+
+    def astream_reply(self, messages: Conversation, **wanted: Unpack[Chatting]) -> AsyncGenerator[Part]:
+        """`stream_reply` for asyncio."""
+        asking, prompt, request = self._ask(messages, wanted)
+        return parts_of_async(asking.apieces(prompt.tokens, request), prompt.form)
 
     # Scores.
 
@@ -313,20 +331,16 @@ class LLM:
             raise BadInputError(f"{wrong[0]} is no token: the model has {size}, counted from 0")
         return checked
 
-    def _chat_tokens(self, messages: str | Sequence[Message], system: str | None) -> list[int]:
-        template = self._template
-        if isinstance(messages, str):
-            own = self._loaded.located.system if system is None else system
-            return prompt_tokens(self._loaded.model, template, as_messages(messages, own))
-        before = [] if system is None else [{"role": "system", "content": system}]
-        return prompt_tokens(self._loaded.model, template, [*before, *messages])
+    def _ask(self, messages: Conversation, wanted: Chatting) -> tuple[Asking, ChatPrompt, Request]:
+        asking = self._asking  # which says so of a model that writes nothing
+        return asking, *ask(self._chat, messages, wanted, self._own, self._loaded.located.system)
 
     @functools.cached_property
-    def _template(self) -> ChatTemplate:
+    def _chat(self) -> Chat:
         text = self._loaded.model.template
         if text is None:
             raise BadInputError(f"{self.name} has no chat template", hint="generate() goes on from a text as it is")
-        return ChatTemplate(text)
+        return Chat(self._loaded.model, text)
 
 
 def _start(loaded: Loaded, parallel: int) -> Worker:

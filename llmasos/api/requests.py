@@ -87,15 +87,30 @@ class Wanted(TypedDict, total=False):
     early_stopping: bool | str
 
 
+class Chatting(Wanted, total=False):
+    """What can be asked of a message beside that.
+
+    `system` is what the model should be and do; a question without it goes with the model's own, if there is one.
+    `tools` are functions that may be called, as in OpenAI's interface; `tool_choice` says whether one may be (auto),
+    must be (required, or its name) or none. `think` turns the reasoning on or off, as far as the model lets it.
+    """
+
+    system: str | None
+    tools: Sequence[Mapping[str, Any]] | None
+    tool_choice: str | Mapping[str, Any] | None
+    think: bool | None
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What one call asks for, in the engine's words."""
+    """What one call asks for, in the engine's words; `shown` are control tokens that belong to the text."""
 
     sampling: SamplingOptions
     limits: AnswerOptions
     beams: BeamOptions
     count: int
     max_length: int | None
+    shown: frozenset[int] = frozenset()
     scores: ScoreOptions | None = None
 
     @property
@@ -129,6 +144,13 @@ def make_request(wanted: Wanted, own: Mapping[str, Any], *, draws: bool) -> Requ
     return Request(sampling, limits, beams, count, max_length)
 
 
+def split_chatting(wanted: Chatting) -> tuple[dict[str, Any], Wanted]:
+    """What says how a conversation goes, and what is asked of any answer."""
+    others: Any = dict(wanted)
+    chosen = {name: others.pop(name, None) for name in Chatting.__annotations__.keys() - Wanted.__annotations__.keys()}
+    return {name: value for name, value in chosen.items() if value is not None}, others
+
+
 def with_scores(request: Request, logprobs: int | None) -> Request:
     """The request for an answer whose tokens are scored, beside so many of the likeliest ones; None: it is not."""
     if logprobs is None:
@@ -151,7 +173,9 @@ def texts_of(answers: Sequence[Answer], request: Request) -> str | list[str]:
 
 def require_one(request: Request) -> None:
     if request.count > 1:
-        raise UsageError("a stream is of one answer; num_return_sequences can't be more", hint="use generate()")
+        raise UsageError(
+            "a stream or a chat is of one answer; num_return_sequences can't be more", hint="use generate()"
+        )
 
 
 def require_known(given: Any, known: Any) -> None:

@@ -1,45 +1,85 @@
-"""From the messages of a conversation to the tokens of a prompt."""
+"""From the messages of a conversation to the tokens of a prompt, and to what has to be known to read the answer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from llmasos.chat.template import ChatTemplate, Message
+from llmasos.chat.answers.families import AnswerForm
+from llmasos.chat.dialect import Dialect
+from llmasos.chat.messages import Message, normal_tools
+from llmasos.chat.template import ChatTemplate
+from llmasos.chat.tool_choice import ToolChoice, call_grammar, chosen_tools
 from llmasos.engine.model import Model
-from llmasos.errors import BadInputError
-
-ROLES = ("system", "user", "assistant", "tool")
+from llmasos.errors import UsageError
 
 
-def prompt_tokens(model: Model, template: ChatTemplate, messages: Sequence[Message]) -> list[int]:
-    """The prompt at whose end the model's next message begins. Raises BadInputError for messages that are none.
+@dataclass(frozen=True, slots=True)
+class ChatPrompt:
+    """A prompt at whose end the model's next message begins.
 
-    Where a template knows no system message, its text goes before the first question.
+    `form` says how that is to be read, `shown` which control tokens belong to its text. `grammar` is there if it has to
+    be the call of a function.
     """
-    _require_messages(messages)
-    rendered = _render(model, template, messages)
-    bos = model.special_text("bos")
-    begins_with_bos = bool(bos) and rendered.startswith(bos)
-    return model.tokenize(rendered, add_special=not begins_with_bos, parse_special=True)
+
+    tokens: list[int]
+    form: AnswerForm
+    shown: frozenset[int]
+    grammar: str | None = None
 
 
-def _require_messages(messages: Sequence[Message]) -> None:
-    if not messages:
-        raise BadInputError("there are no messages", hint='such as [{"role": "user", "content": "Hello"}]')
-    for number, message in enumerate(messages):
-        if message.get("role") not in ROLES or not isinstance(message.get("content"), str):
-            raise BadInputError(
-                f"message {number} is none", hint=f"it needs a role ({', '.join(ROLES)}) and a content that is text"
-            )
+class Chat:
+    """How one model is talked to: by the templates in its file."""
 
+    def __init__(self, model: Model, template: str) -> None:
+        """Raises BadInputError for a template that is none."""
+        self._model = model
+        self._dialect = self._make_dialect(template)
 
-def _render(model: Model, template: ChatTemplate, messages: Sequence[Message]) -> str:
-    bos, eos = model.special_text("bos"), model.special_text("eos")
-    try:
-        return template.render(messages, bos=bos, eos=eos)
-    except BadInputError:
-        if len(messages) < 2 or messages[0]["role"] != "system":
-            raise
-        system, first, *rest = messages
-        joined = {**first, "content": f"{system['content']}\n\n{first['content']}"}
-        return template.render([joined, *rest], bos=bos, eos=eos)
+    def prompt(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+        tool_choice: ToolChoice = "auto",
+        think: bool | None = None,
+        has_shape: bool = False,
+    ) -> ChatPrompt:
+        """The prompt for the model's next message.
+
+        `tools` are functions that it may call, `tool_choice` whether it may, must or must not. `think` turns reasoning
+        on or off as far as the model lets it. `has_shape`: a grammar rules over the answer, which has no room for
+        reasoning then, just as a call that it must make. Raises BadInputError for messages or tools that are none.
+        """
+        offered, is_forced = chosen_tools(normal_tools(tools), tool_choice)
+        if (is_forced or has_shape) and think:
+            raise UsageError("an answer of a given form leaves no room to think", hint="leave out one of the two")
+        if is_forced and has_shape:
+            raise UsageError("a tool that has to be called leaves no room for another grammar", hint="leave out one")
+        dialect = self._tool_dialect if offered else self._dialect
+        rendered = dialect.render(messages, offered, think=False if is_forced or has_shape else think)
+        family = rendered.form.family
+        grammar = call_grammar(family, offered) if is_forced and family else None
+        return ChatPrompt(self._tokens(rendered.text), rendered.form, self._shown(rendered.form), grammar)
+
+    @functools.cached_property
+    def _tool_dialect(self) -> Dialect:
+        """Some files have a template of its own for tools."""
+        text = self._model.tool_template
+        dialect = self._make_dialect(text) if text else self._dialect
+        return dialect if dialect.family else self._dialect
+
+    def _make_dialect(self, template: str) -> Dialect:
+        bos, eos = self._model.special_text("bos"), self._model.special_text("eos")
+        return Dialect(ChatTemplate(template), bos=bos, eos=eos)
+
+    def _tokens(self, text: str) -> list[int]:
+        bos = self._model.special_text("bos")
+        begins_with_bos = bool(bos) and text.startswith(bos)
+        return self._model.tokenize(text, add_special=not begins_with_bos, parse_special=True)
+
+    def _shown(self, form: AnswerForm) -> frozenset[int]:
+        tokens = (self._model.tokenize(mark, add_special=False, parse_special=True) for mark in form.marks)
+        return frozenset(token for each in tokens for token in each)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llmasos.chat.conversation import prompt_tokens
+from llmasos.chat.answers.families import AnswerForm
+from llmasos.chat.answers.reader import read_reply
+from llmasos.chat.conversation import Chat, ChatPrompt
+from llmasos.chat.messages import as_messages
 from llmasos.chat.overflow import SUMMARY_REQUEST, FittedPrompt, Tools, fit_prompt
-from llmasos.chat.template import ChatTemplate, as_messages
 from llmasos.engine.engine import Engine
 from llmasos.engine.model import Model
 from llmasos.engine.options import AnswerOptions, SamplingOptions
@@ -15,27 +17,41 @@ from llmasos.errors import BadInputError
 
 
 class Prompter:
-    """Makes prompts for one model: through its chat template, or raw."""
+    """Makes prompts for one model: through its chat template, or raw.
 
-    def __init__(self, model: Model, template: ChatTemplate | None, system: str | None) -> None:
-        if system and template is None:
+    `think` turns reasoning on or off; `has_shape`: a grammar rules over the answers (see `Chat.prompt`).
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        chat: Chat | None,
+        system: str | None,
+        *,
+        think: bool | None = None,
+        has_shape: bool = False,
+    ) -> None:
+        if system and chat is None:
             raise BadInputError(
                 "this model has no chat template, so it takes no system prompt", hint="write it into the prompt itself"
             )
         self._model = model
-        self._template = template
+        self._chat = chat
         self._system = system
+        self._think, self._has_shape = think, has_shape
 
-    def tokens(self, text: str) -> list[int]:
+    def prompt(self, text: str) -> ChatPrompt:
         """The whole prompt for a person's text."""
-        if self._template is None:
-            return self._model.tokenize(text, add_special=True, parse_special=False)
-        return prompt_tokens(self._model, self._template, as_messages(text, self._system))
+        if self._chat is None:
+            tokens = self._model.tokenize(text, add_special=True, parse_special=False)
+            return ChatPrompt(tokens, AnswerForm(reasoning=None), frozenset())
+        messages = as_messages(text, self._system)
+        return self._chat.prompt(messages, think=self._think, has_shape=self._has_shape)
 
     def fit(self, text: str, engine: Engine, policy: str) -> FittedPrompt:
         """The prompt, made to fit the engine's context by `policy` (see `overflow`)."""
         tools = Tools(
-            build=self.tokens,
+            build=lambda text: self.prompt(text).tokens,
             tokenize=lambda part: self._model.tokenize(part, add_special=False, parse_special=False),
             detokenize=self._model.detokenize,
             summarize=lambda part, longest: self._summarize(part, longest, engine),
@@ -43,10 +59,11 @@ class Prompter:
         return fit_prompt(text, engine.context.length, policy, tools)
 
     def _summarize(self, text: str, longest: int, engine: Engine) -> str:
-        plain = Prompter(self._model, self._template, None)
-        tokens = plain.tokens(f"{SUMMARY_REQUEST}\n\n{text}")
-        sequence = engine.submit(tokens, SamplingOptions(temperature=0), AnswerOptions(max_tokens=longest))
-        return "".join(chunk.text for chunk in sequence).strip()
+        plain = Prompter(self._model, self._chat, None, think=False)
+        prompt = plain.prompt(f"{SUMMARY_REQUEST}\n\n{text}")
+        limits = AnswerOptions(max_tokens=longest)
+        sequence = engine.submit(prompt.tokens, SamplingOptions(temperature=0), limits, shown=prompt.shown)
+        return read_reply("".join(chunk.text for chunk in sequence), prompt.form).content.strip()
 
 
 def follow(engine: Engine, sequence: Sequence) -> Iterator[Chunk | Answer]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jinja2
@@ -13,15 +13,15 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.nodes import Node
 from jinja2.parser import Parser
 
+from llmasos.chat.messages import Message
 from llmasos.errors import BadInputError
-
-Message = Mapping[str, Any]  # role and content, as in every chat interface
 
 
 class ChatTemplate:
     """A compiled template. Raises BadInputError, when made or rendered, for one that fails."""
 
     def __init__(self, text: str) -> None:
+        self.text = text
         try:
             self._template = _environment().from_string(text)
         except Exception as error:  # a stranger's program: it can fail in every way that there is
@@ -38,12 +38,6 @@ class ChatTemplate:
             )
         except Exception as error:  # as above
             raise _failure(error) from error
-
-
-def as_messages(prompt: str, system: str | None = None) -> list[Message]:
-    """One question, with the system prompt before it if there is one."""
-    messages = [{"role": "system", "content": system}] if system else []
-    return [*messages, {"role": "user", "content": prompt}]
 
 
 def _environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
@@ -68,7 +62,14 @@ class _Generation(Extension):
 
 
 def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, default=_listed, **options)
+
+
+def _listed(value: Any) -> list[Any]:
+    """What a filter such as `map` gives is read to its end."""
+    if isinstance(value, Iterator):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")
 
 
 def _raise_exception(message: str) -> None:

@@ -102,6 +102,13 @@ class AnswerOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ChatOptions:
+    """How a model that chats is to answer. None leaves it to the model."""
+
+    think: bool | None = option(None, "Let the model reason before it answers, or not, as far as it knows how.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ScoreOptions:
     """Which scores are wanted: of the answer's tokens always, of the prompt's from the one at `prompt_from` on.
 
@@ -154,4 +161,4 @@ class LoadOptions:
     mlock: bool = option(False, "Keep the model in memory, never swapped out.", panel=RARE)
 
 
-ALL_OPTIONS = (SamplingOptions, AnswerOptions, LoadOptions, BeamOptions)
+ALL_OPTIONS = (SamplingOptions, AnswerOptions, LoadOptions, BeamOptions, ChatOptions)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmasos.engine.options import ALL_OPTIONS, AnswerOptions, BeamOptions, LoadOptions, SamplingOptions
+from llmasos.engine.options import ALL_OPTIONS, AnswerOptions, BeamOptions, ChatOptions, LoadOptions, SamplingOptions
 from llmasos.errors import BadInputError, UsageError
 from llmasos.files import require_writable
 from llmasos_cli import output
@@ -18,8 +18,6 @@ from llmasos_cli.prompts import FileOption, PromptArgument, read_file, read_prom
 
 if TYPE_CHECKING:
     from llmasos.chat.prompt import Prompter
-    from llmasos.engine.engine import Engine
-    from llmasos.engine.sequence import Sequence
     from llmasos.load import Loaded
     from llmasos.locate import Located
 
@@ -77,6 +75,7 @@ class _Wanted:
 @takes(BeamOptions, "beams", "Beam search")
 @takes(SamplingOptions, "sampling", "Sampling")
 @takes(AnswerOptions, "limits", "Answer")
+@takes(ChatOptions, "chatting", "Answer")
 def run_command(
     model: ModelArgument,
     prompt: PromptArgument = None,
@@ -97,6 +96,7 @@ def run_command(
     limits: dict[str, Any],
     beams: dict[str, Any],
     loading: dict[str, Any],
+    chatting: dict[str, Any],
 ) -> None:
     """Answers one prompt. The model is pulled first if it is not here.
 
@@ -118,9 +118,11 @@ def run_command(
         raise UsageError("--grammar and --schema or --format both say what the answer looks like", hint="choose one")
     sampling |= shape
     _require_no_draw(beams, sampling, count)
+    if raw and chatting:
+        raise UsageError("--raw sends the text as it is, so --think and --no-think play no part")
     if prompt_cache and loading.get("deterministic"):
         raise UsageError("--deterministic uses nothing that was read before", hint="leave out --prompt-cache")
-    flags = {**sampling, **limits, **beams, **loading}
+    flags = {**sampling, **limits, **beams, **loading, **chatting}
     for options in ALL_OPTIONS:
         layered(options, *configured(options), flags)  # a wrong value is told before anything is pulled
     for adapter in layered(LoadOptions, *configured(LoadOptions), flags).lora:
@@ -180,6 +182,7 @@ def _answer(
     limits: Any,
     loading: Any,
     beams: Any,
+    chatting: Any,
     *,
     draft: Located | None,
     suggested_context: int,
@@ -201,10 +204,11 @@ def _answer(
         draft=draft,
     ) as loaded:
         _warn_of_unused_gpu(loaded)
-        prompter = _make_prompter(loaded, wanted)
+        prompter = _make_prompter(loaded, wanted, chatting.think, has_shape=sampling.grammar is not None)
+        asked = prompter.prompt(wanted.text)
         at_a_time = 1 if loading.deterministic else min(wanted.count, MOST_AT_A_TIME)
         parallel = max(beams.num_beams, at_a_time)
-        with loaded.start(len(prompter.tokens(wanted.text)), parallel=parallel) as engine:
+        with loaded.start(len(asked.tokens), parallel=parallel) as engine:
             _tell_plan(loaded, verbose=verbose)
             if wanted.prompt_cache:
                 engine.restore(wanted.prompt_cache, loaded.identity)
@@ -212,10 +216,12 @@ def _answer(
             if fitted.note:
                 output.note(f"note: {fitted.note}")
             if beams.num_beams > 1:
-                sequences = [engine.submit(fitted.tokens, sampling, limits, beams)]
+                sequences = [engine.submit(fitted.tokens, sampling, limits, beams, shown=asked.shown)]
             else:
-                sequences = _submit(engine, fitted.tokens, wanted.count, sampling, limits)
-            how = Writing(wanted.as_json, wanted.with_stats, wanted.to_file, most=wanted.count)
+                samplings = _with_seeds(sampling, wanted.count)
+                sequences = [engine.submit(fitted.tokens, each, limits, shown=asked.shown) for each in samplings]
+            shows_thought = output.is_seen() if chatting.think is None else chatting.think
+            how = Writing(asked.form, shows_thought, wanted.as_json, wanted.with_stats, wanted.to_file, wanted.count)
             answers = write_answers(engine, sequences, how)
             if wanted.prompt_cache and answers[0].prompt_tokens - answers[0].cached_tokens >= WORTH_KEEPING:
                 engine.save(fitted.tokens, wanted.prompt_cache, loaded.identity)
@@ -235,9 +241,9 @@ def _import_what_comes_next() -> None:
     import llmasos.chat.prompt  # noqa: F401
 
 
-def _make_prompter(loaded: Loaded, wanted: _Wanted) -> Prompter:
+def _make_prompter(loaded: Loaded, wanted: _Wanted, think: bool | None, *, has_shape: bool) -> Prompter:
+    from llmasos.chat.conversation import Chat
     from llmasos.chat.prompt import Prompter
-    from llmasos.chat.template import ChatTemplate
 
     text = loaded.model.template
     if wanted.is_raw:
@@ -247,7 +253,9 @@ def _make_prompter(loaded: Loaded, wanted: _Wanted) -> Prompter:
     if text is None and (loaded.located.template or loaded.located.system):
         output.note("note: the model's template is in a language that llmasos does not run; the prompt goes as it is")
     own = loaded.located.system if text else None
-    return Prompter(loaded.model, ChatTemplate(text) if text else None, own if wanted.system is None else wanted.system)
+    system = own if wanted.system is None else wanted.system
+    chat = Chat(loaded.model, text) if text else None
+    return Prompter(loaded.model, chat, system, think=think, has_shape=has_shape)
 
 
 def _warn_of_unused_gpu(loaded: Loaded) -> None:
@@ -264,7 +272,7 @@ def _warn_of_unused_gpu(loaded: Loaded) -> None:
         output.note(f"warning: --gpu-layers {asked} was asked for and there is no graphics card; the processor works")
 
 
-def _submit(engine: Engine, tokens: list[int], count: int, sampling: Any, limits: Any) -> list[Sequence]:
-    """All answers at once, each with a seed of its own."""
+def _with_seeds(sampling: Any, count: int) -> list[Any]:
+    """The sampling of each of several answers, with a seed of its own."""
     seeds = [None if sampling.seed is None else (sampling.seed + index) % SEEDS for index in range(count)]
-    return [engine.submit(tokens, replace(sampling, seed=seed), limits) for seed in seeds]
+    return [replace(sampling, seed=seed) for seed in seeds]

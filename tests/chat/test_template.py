@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmasos.chat.template import ChatTemplate, as_messages
+from llmasos.chat.messages import as_messages
+from llmasos.chat.template import ChatTemplate
 from llmasos.errors import BadInputError
 
 HELLO = as_messages("Hello")
@@ -55,6 +56,10 @@ def test_json_keeps_letters_as_they_are():
     assert render("{{ value | tojson(ensure_ascii=true, sort_keys=true) }}", value={"b": "é", "a": 1}) == (
         '{"a": 1, "b": "\\u00e9"}'
     )
+
+
+def test_what_a_filter_gives_can_be_json():
+    assert render("{{ messages | map(attribute='content') | tojson }}") == '["Hello"]'
 
 
 def test_the_date_of_today_can_be_written():

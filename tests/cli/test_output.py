@@ -50,6 +50,34 @@ class Gone(io.TextIOWrapper):
         raise BrokenPipeError
 
 
+# Beside the data.
+
+
+def test_what_stands_beside_the_data_is_dim_on_a_terminal_unless_colour_is_not_wanted(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    output.write_aside(f"hm{TITLE}\n")
+    monkeypatch.setenv("NO_COLOR", "1")
+    output.write_aside("so")
+    assert terminal.shown == "\x1b[2mhm\\x1b]0;pwned\\x07\n\x1b[22mso"
+
+
+def test_what_stands_beside_the_data_is_plain_in_a_log_and_stops_nothing(monkeypatch):
+    monkeypatch.setattr("sys.stderr", log := io.StringIO())
+    output.write_aside("hm")
+    assert log.getvalue() == "hm"
+    monkeypatch.setattr("sys.stderr", Gone())
+    output.write_aside("hm")
+
+
+def test_a_person_reads_along_only_if_both_outputs_are_terminals(monkeypatch):
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setattr("sys.stderr", Terminal())
+    assert output.is_seen()
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    assert not output.is_seen()
+
+
 # Controls.
 
 
