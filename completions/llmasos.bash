@@ -28,6 +28,7 @@ _llmasos_grammar() {
                 -o=@files
                 --output=@files
                 --prompt-cache=@files
+                --logprobs=@text
                 --offline
                 -v
                 --verbose

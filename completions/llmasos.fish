@@ -5,7 +5,7 @@
 function __llmasos_valued
     switch "$argv[1]"
         case run
-            string split ' ' -- '-f --file --system --format --schema -n --count -o --output --prompt-cache --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --num-beams --length-penalty --early-stopping --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
+            string split ' ' -- '-f --file --system --format --schema -n --count -o --output --prompt-cache --logprobs --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --num-beams --length-penalty --early-stopping --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
         case tokens
             string split ' ' -- '-f --file'
         case embed
@@ -118,6 +118,7 @@ complete -c llmasos -n "__llmasos_at run" -l count -x -d 'How many answers'
 complete -c llmasos -n "__llmasos_at run" -s o -r -F -d 'Write the answer to this file instead'
 complete -c llmasos -n "__llmasos_at run" -l output -r -F -d 'Write the answer to this file instead'
 complete -c llmasos -n "__llmasos_at run" -l prompt-cache -r -F -d 'Keep in this file what was read of the prompt, and go on from there next time'
+complete -c llmasos -n "__llmasos_at run" -l logprobs -x -d 'With --json: each token\'s log-probability, and those of so many of the likeliest in its place'
 complete -c llmasos -n "__llmasos_at run" -l offline -d 'Never use the network'
 complete -c llmasos -n "__llmasos_at run" -s v -d 'Say what was chosen and why, and show the engine\'s log'
 complete -c llmasos -n "__llmasos_at run" -l verbose -d 'Say what was chosen and why, and show the engine\'s log'

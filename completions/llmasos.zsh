@@ -51,6 +51,7 @@ _llmasos_grammar() {
         '*-o+[Write the answer to this file instead]:o:_files' \
         '*--output=[Write the answer to this file instead]:output:_files' \
         '*--prompt-cache=[Keep in this file what was read of the prompt, and go on from there next time]:prompt-cache:_files' \
+        '*--logprobs=[With --json\: each token'\''s log-probability, and those of so many of the likeliest in its place]:logprobs: ' \
         '*--offline[Never use the network]' \
         '*-v[Say what was chosen and why, and show the engine'\''s log]' \
         '*--verbose[Say what was chosen and why, and show the engine'\''s log]' \

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from llmasos.chat.answers.reader import Part
     from llmasos.chat.messages import Reply
     from llmasos.engine.engine import Engine
-    from llmasos.engine.sequence import Answer, Sequence
+    from llmasos.engine.model import Model
+    from llmasos.engine.sequence import Answer, Sequence, TokenScore
 
 CUTS = {"length": "--max-tokens", "time": "--max-seconds"}  # what ends an answer that would have gone on
 BETWEEN_ANSWERS = "---\n"
@@ -51,7 +52,7 @@ def write_answers(engine: Engine, sequences: list[Sequence], writing: Writing) -
             _tell_end(engine, sequence, answer, reply)
             if texts and not writing.as_json:
                 texts.append(BETWEEN_ANSWERS)
-            texts.append(_json_line(answer, reply) if writing.as_json else f"{reply.content}\n")
+            texts.append(_json_line(answer, reply, engine.model) if writing.as_json else f"{reply.content}\n")
             if writing.to_file is None:
                 output.write("\n" if has_been_shown else texts[-1])
             if writing.with_stats:
@@ -136,13 +137,13 @@ def _tell_end(engine: Engine, sequence: Sequence, answer: Answer, reply: Reply) 
         output.note("note: the answer ended before the model was done thinking; --no-think makes it short")
 
 
-def _json_line(answer: Any, reply: Reply) -> str:
+def _json_line(answer: Answer, reply: Reply, model: Model) -> str:
     import json
 
-    return json.dumps(_facts(answer, reply), ensure_ascii=False) + "\n"
+    return json.dumps(_facts(answer, reply, model), ensure_ascii=False) + "\n"
 
 
-def _facts(answer: Any, reply: Reply) -> dict[str, Any]:
+def _facts(answer: Answer, reply: Reply, model: Model) -> dict[str, Any]:
     """The documented JSON of an answer."""
     return {
         "text": reply.content,
@@ -154,6 +155,8 @@ def _facts(answer: Any, reply: Reply) -> dict[str, Any]:
             "completion": len(answer.tokens),
             "cached": answer.cached_tokens,
             "shifted": answer.shifted_tokens,
+            "guessed": answer.guessed_tokens,
+            "spared": answer.spared_passes,
         },
         "timings": {
             "prompt_seconds": answer.prompt_seconds,
@@ -163,10 +166,21 @@ def _facts(answer: Any, reply: Reply) -> dict[str, Any]:
         },
         "seed": answer.seed,
         **({} if answer.score is None else {"score": answer.score}),
+        **({"logprobs": [_scored(each, model) for each in answer.token_scores]} if answer.token_scores else {}),
     }
 
 
-def _stats(answer: Any) -> str:
+def _scored(score: TokenScore, model: Model) -> dict[str, Any]:
+    """A token of the answer with its log-probability, and the likeliest in its place."""
+
+    def entry(token: int, log_probability: float) -> dict[str, Any]:
+        return {"token": model.piece(token, special=True).decode("utf-8", "replace"), "id": token,
+                "logprob": log_probability}  # fmt: skip
+
+    return {**entry(score.token, score.log_probability), "top": [entry(*each) for each in score.top]}
+
+
+def _stats(answer: Answer) -> str:
     cached = f", {answer.cached_tokens} of them cached" if answer.cached_tokens else ""
     return (
         f"prompt {answer.prompt_tokens} tokens{cached} in {answer.prompt_seconds:.2f} s "

@@ -38,7 +38,7 @@ def main() -> int:
     chance = random.Random(options.seed)
     model = load_model(locate(options.model).paths, ModelOptions())
     text = model.tokenize((PROJECT / "docs" / "guide.md").read_text("utf-8"), add_special=True, parse_special=False)
-    context = Context(model, ContextOptions(1024, threads=2, parallel=8, cells=3072, kept=8, adapts=True))
+    context = Context(model, ContextOptions(1024, threads=2, parallel=8, cells=3072, kept=8, adapts=True, guesses=True))
     sizes, reasons, begun = [], collections.Counter[str](), time.monotonic()
     with Engine(model, context) as engine:
         going: collections.deque[Any] = collections.deque()

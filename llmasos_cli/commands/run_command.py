@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmasos.engine.options import ALL_OPTIONS, AnswerOptions, BeamOptions, ChatOptions, LoadOptions, SamplingOptions
+from llmasos.engine.options import (
+    ALL_OPTIONS,
+    AnswerOptions,
+    BeamOptions,
+    ChatOptions,
+    LoadOptions,
+    SamplingOptions,
+    ScoreOptions,
+)
 from llmasos.errors import BadInputError, UsageError
 from llmasos.files import require_writable
 from llmasos_cli import output
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
 
 SEEDS = 2**32 - 1  # the one beyond means a random seed to llama.cpp
 MOST_AT_A_TIME = 16  # answers to one prompt
+MOST_LOGPROBS = 1000
 GREEDY = ("temperature", 0)
 WORTH_KEEPING = 32  # tokens that were read anew, for which the file of --prompt-cache is written again
 UNKNOWN_ANSWER_TOKENS = 1024  # room planned for an answer whose length nobody set
@@ -36,6 +45,16 @@ CountOption = Annotated[
 OutputOption = Annotated[
     Path | None,
     typer.Option("-o", "--output", help="Write the answer to this file instead.", metavar="FILE", readable=False),
+]
+LogprobsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--logprobs",
+        help="With --json: each token's log-probability, and those of so many of the likeliest in its place.",
+        metavar="COUNT",
+        min=0,
+        max=MOST_LOGPROBS,
+    ),
 ]
 PromptCacheOption = Annotated[
     Path | None,
@@ -69,6 +88,7 @@ class _Wanted:
     with_stats: bool
     to_file: Path | None
     prompt_cache: Path | None
+    logprobs: int | None
 
 
 @takes(LoadOptions, "loading", "Loading")
@@ -89,6 +109,7 @@ def run_command(
     count: CountOption = 1,
     output_file: OutputOption = None,
     prompt_cache: PromptCacheOption = None,
+    logprobs: LogprobsOption = None,
     offline: OfflineOption = False,
     verbose: VerboseOption = False,
     *,
@@ -112,17 +133,15 @@ def run_command(
         output.note(f"warning: {warning}")
     for written in filter(None, (output_file, prompt_cache)):
         require_writable(written)
-    wanted = _Wanted(read_prompt(prompt, file or []), system, raw, count, json, stats, output_file, prompt_cache)
+    text = read_prompt(prompt, file or [])
+    wanted = _Wanted(text, system, raw, count, json, stats, output_file, prompt_cache, logprobs)
     shape = _grammar(format, schema)
     if shape and "grammar" in sampling:
         raise UsageError("--grammar and --schema or --format both say what the answer looks like", hint="choose one")
     sampling |= shape
-    _require_no_draw(beams, sampling, count)
-    if raw and chatting:
-        raise UsageError("--raw sends the text as it is, so --think and --no-think play no part")
-    if prompt_cache and loading.get("deterministic"):
-        raise UsageError("--deterministic uses nothing that was read before", hint="leave out --prompt-cache")
     flags = {**sampling, **limits, **beams, **loading, **chatting}
+    _require_no_draw(beams, sampling, count)
+    _require_meaning(wanted, flags)
     for options in ALL_OPTIONS:
         layered(options, *configured(options), flags)  # a wrong value is told before anything is pulled
     for adapter in layered(LoadOptions, *configured(LoadOptions), flags).lora:
@@ -150,6 +169,18 @@ def _require_no_draw(beams: dict[str, Any], sampling: dict[str, Any], count: int
         raise UsageError(f"--num-beams never draws a token, so {flag} plays no part", hint=f"leave out {flag}")
     if 1 < wanted < count:
         raise UsageError(f"{wanted} beams can't give {count} answers", hint="raise --num-beams")
+
+
+def _require_meaning(wanted: _Wanted, flags: dict[str, Any]) -> None:
+    """Refuses flags that would be passed over beside others."""
+    if wanted.is_raw and "think" in flags:
+        raise UsageError("--raw sends the text as it is, so --think and --no-think play no part")
+    if wanted.prompt_cache and flags.get("deterministic"):
+        raise UsageError("--deterministic uses nothing that was read before", hint="leave out --prompt-cache")
+    if wanted.logprobs is not None and not wanted.as_json:
+        raise UsageError("--logprobs are told by --json", hint="add --json")
+    if wanted.logprobs is not None and flags.get("num_beams", 1) > 1:
+        raise UsageError("of beams as a whole there is a score; their tokens have none", hint="leave out --logprobs")
 
 
 def _grammar(form: str | None, schema: str | None) -> dict[str, str]:
@@ -219,7 +250,10 @@ def _answer(
                 sequences = [engine.submit(fitted.tokens, sampling, limits, beams, shown=asked.shown)]
             else:
                 samplings = _with_seeds(sampling, wanted.count)
-                sequences = [engine.submit(fitted.tokens, each, limits, shown=asked.shown) for each in samplings]
+                scores = None if wanted.logprobs is None else ScoreOptions(top=wanted.logprobs)
+                sequences = [
+                    engine.submit(fitted.tokens, each, limits, scores=scores, shown=asked.shown) for each in samplings
+                ]
             shows_thought = output.is_seen() if chatting.think is None else chatting.think
             how = Writing(asked.form, shows_thought, wanted.as_json, wanted.with_stats, wanted.to_file, wanted.count)
             answers = write_answers(engine, sequences, how)

@@ -116,7 +116,7 @@ def test_nothing_of_a_conversation_with_calls_is_lost(name: str):
     ]
 
 
-@pytest.mark.parametrize("name", FAMILIES.keys() - {"hermes3-tool-use"})  # that one is for tools alone
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name != "hermes3-tool-use"])  # that is for tools alone
 def test_a_conversation_with_calls_may_go_on_without_tools(name: str):
     rendered = DIALECTS[name].render(CONVERSATION)
     assert all(message["content"] in rendered.text for message in CONVERSATION if message["content"])

@@ -369,3 +369,18 @@ def test_draft_models_that_can_not_be_are_refused(llmasos, tiny_model, tmp_path)
     alone = llmasos("run", tiny_model, "the cat", "--draft", tiny_model, "--deterministic")
     assert alone.exit_code == 2
     assert "speculation" in alone.stderr
+
+
+def test_log_probabilities_come_with_json(llmasos, tiny_model):
+    answer = json.loads(llmasos("run", tiny_model, "the cat", *FIXED, "--json", "--logprobs", "2").stdout)
+    assert len(answer["logprobs"]) == 8
+    for scored in answer["logprobs"]:
+        assert scored["logprob"] < 0
+        assert scored["top"][0] == {key: scored[key] for key in ("token", "id", "logprob")}
+        assert len(scored["top"]) == 2
+    assert "logprobs" not in json.loads(llmasos("run", tiny_model, "the cat", *FIXED, "--json").stdout)
+
+
+@pytest.mark.parametrize("flags", [(), ("--json", "--num-beams", "2")])
+def test_log_probabilities_that_nobody_would_see_are_refused(llmasos, tiny_model, flags):
+    assert llmasos("run", tiny_model, "the cat", "--logprobs", "2", *flags).exit_code == 2
