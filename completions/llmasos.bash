@@ -76,6 +76,8 @@ _llmasos_grammar() {
                 --no-deterministic
                 --speculation
                 --no-speculation
+                --shared-cache
+                --no-shared-cache
                 --draft=@text
                 --batch-size=@text
                 --lora=@text
@@ -117,6 +119,8 @@ _llmasos_grammar() {
                 --no-deterministic
                 --speculation
                 --no-speculation
+                --shared-cache
+                --no-shared-cache
                 --draft=@text
                 --batch-size=@text
                 --lora=@text
@@ -146,6 +150,8 @@ _llmasos_grammar() {
                 --no-deterministic
                 --speculation
                 --no-speculation
+                --shared-cache
+                --no-shared-cache
                 --draft=@text
                 --batch-size=@text
                 --lora=@text

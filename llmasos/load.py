@@ -96,11 +96,12 @@ class Loaded:
         """An engine whose context has room for that prompt and an answer, as far as the model and the memory allow.
 
         `parallel` sequences may be worked on at a time; `cells` tokens all together shall have, as many as that many
-        answers to the one prompt if it is 0. `kept` more sequences are remembered for those that begin like them. In
-        reproducible mode each has a context of its own, so there may be fewer, and nothing is remembered.
+        answers to the one prompt if it is 0. `kept` more sequences are remembered for those that begin like them.
+        Without a shared cache each has a context of its own, so there may be fewer, and none more are remembered.
         """
         wishes = self._wishes(prompt_tokens + self.answer_tokens)
-        if self.options.deterministic:
+        apart = self.options.deterministic or not self.options.shared_cache
+        if apart:
             length = plan_context(self.plan, self.shape, self.machine, wishes).context_length
             cells = parallel * length
         elif parallel > 1 and not cells:
@@ -118,8 +119,11 @@ class Loaded:
             adapts=self.options.threads is None,
             guesses=self.options.speculation,
         )
+        if apart:
+            fitting = max(1, self.plan.cells // self.plan.context_length)
+            options = replace(options, parallel=fitting, kept=0, pooled=False)
         if self.options.deterministic:
-            options = reproducible(replace(options, parallel=max(1, self.plan.cells // self.plan.context_length)))
+            options = reproducible(options)
         context = Context(self.model, options, self.adapters)
         try:
             return Engine(self.model, context, drafter=self._start_drafter(self._draft, options))
@@ -144,7 +148,9 @@ class Loaded:
         model = load_model(draft.paths, ModelOptions(plan.gpu_layers, tensor_split=plan.tensor_split))
         try:
             require_same_vocabulary(self.model, model)
-            own = replace(options, context_length=plan.context_length, cells=plan.cells, kept=options.parallel)
+            own = replace(
+                options, context_length=plan.context_length, cells=plan.cells, kept=options.parallel, pooled=True
+            )
             return Drafter(model, Context(model, own))
         except BaseException:
             model.close()

@@ -33,6 +33,7 @@ class Loading(TypedDict, total=False):
     flash_attention: bool
     deterministic: bool
     speculation: bool
+    shared_cache: bool
     draft: str
     batch_size: int
     lora: Sequence[str]

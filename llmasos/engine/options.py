@@ -152,6 +152,12 @@ class LoadOptions:
     speculation: bool = option(
         True, "Guess ahead where the answer repeats what stands before it, and check several tokens in one pass."
     )
+    shared_cache: bool = option(
+        True,
+        "One cache for all that is answered at a time, however long each is. Without, each has a part of it: faster "
+        "for many that have nothing in common.",
+        panel=RARE,
+    )
     draft: str | None = option(None, "MODEL: let this smaller model of the same family guess ahead, where that pays.")
     batch_size: int = option(512, "Tokens of the prompt that are read at once.", minimum=1, maximum=65536, panel=RARE)
     lora: tuple[str, ...] = option(

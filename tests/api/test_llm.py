@@ -207,6 +207,14 @@ def test_any_thread_may_ask(model: LLM):
     assert answers == {number: model.generate(f"{FOX} {number}", **TEN) for number in range(12)}
 
 
+def test_a_cache_in_parts_gives_the_same(model: LLM, tiny_model: Path):
+    prompts = [f"{number} {FOX}" for number in range(12)]
+    own = {"threads": 1, "flash_attention": False, "kv_type": "f32"}
+    with LLM.from_pretrained(str(tiny_model), shared_cache=False, parallel=4, **own) as parted:
+        assert parted.generate(prompts, **TEN) == model.generate(prompts, **TEN)
+        assert parted._engine.context.capacity == 4 * parted.context_length
+
+
 # What is refused.
 
 
