@@ -21,6 +21,7 @@ _llmasos_grammar() {
                 --raw
                 --format=json
                 --schema=@files
+                --regex=@text
                 --json
                 --stats
                 -n=@text

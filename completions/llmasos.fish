@@ -5,7 +5,7 @@
 function __llmasos_valued
     switch "$argv[1]"
         case run
-            string split ' ' -- '-f --file --system --format --schema -n --count -o --output --prompt-cache --logprobs --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --num-beams --length-penalty --early-stopping --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
+            string split ' ' -- '-f --file --system --format --schema --regex -n --count -o --output --prompt-cache --logprobs --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --num-beams --length-penalty --early-stopping --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
         case tokens
             string split ' ' -- '-f --file'
         case embed
@@ -111,6 +111,7 @@ complete -c llmasos -n "__llmasos_at run" -l system -x -d 'What the model should
 complete -c llmasos -n "__llmasos_at run" -l raw -d 'No chat template: the model goes on from the prompt as it is'
 complete -c llmasos -n "__llmasos_at run" -l format -x -a 'json' -d '`json`: the answer is a JSON object'
 complete -c llmasos -n "__llmasos_at run" -l schema -r -F -d 'The answer fits this JSON schema: a file, JSON, or \'name, age int\''
+complete -c llmasos -n "__llmasos_at run" -l regex -x -d 'The answer as a whole matches this regular expression'
 complete -c llmasos -n "__llmasos_at run" -l json -d 'Print JSON'
 complete -c llmasos -n "__llmasos_at run" -l stats -d 'Say on standard error how fast it went'
 complete -c llmasos -n "__llmasos_at run" -s n -x -d 'How many answers'
@@ -152,7 +153,7 @@ complete -c llmasos -n "__llmasos_at run" -l mirostat -x -d 'Mirostat: 0 is off,
 complete -c llmasos -n "__llmasos_at run" -l mirostat-tau -x -d 'Mirostat: the surprise to aim at. (default 5)'
 complete -c llmasos -n "__llmasos_at run" -l mirostat-eta -x -d 'Mirostat: how fast it adapts. (default 0.1)'
 complete -c llmasos -n "__llmasos_at run" -l logit-bias -x -d 'TOKEN=BIAS: add to a token\'s logit, `-inf` forbids it. Again for more'
-complete -c llmasos -n "__llmasos_at run" -l grammar -x -d 'GBNF grammar that the answer must keep to, as text'
+complete -c llmasos -n "__llmasos_at run" -l grammar -x -d 'GBNF grammar that the answer must keep to: text, or a .gbnf file'
 complete -c llmasos -n "__llmasos_at run" -l num-beams -x -d 'Beam search: follow so many likeliest answers at a time. (default 1)'
 complete -c llmasos -n "__llmasos_at run" -l length-penalty -x -d 'Of a beam search: above 0 prefers long answers, below 0 short ones. (default 1)'
 complete -c llmasos -n "__llmasos_at run" -l early-stopping -x -a 'true false never' -d 'End a beam search when as many are finished as are followed (true), when a better one is unlikely (false), or when none can come (never). (default false)'

@@ -44,6 +44,7 @@ _llmasos_grammar() {
         '*--raw[No chat template\: the model goes on from the prompt as it is]' \
         '*--format=[`json`\: the answer is a JSON object]:format:(json)' \
         '*--schema=[The answer fits this JSON schema\: a file, JSON, or '\''name, age int'\'']:schema:_files' \
+        '*--regex=[The answer as a whole matches this regular expression]:regex: ' \
         '*--json[Print JSON]' \
         '*--stats[Say on standard error how fast it went]' \
         '*-n+[How many answers]:n: ' \
@@ -85,7 +86,7 @@ _llmasos_grammar() {
         '*--mirostat-tau=[Mirostat\: the surprise to aim at. (default 5)]:mirostat-tau: ' \
         '*--mirostat-eta=[Mirostat\: how fast it adapts. (default 0.1)]:mirostat-eta: ' \
         '*--logit-bias=[TOKEN=BIAS\: add to a token'\''s logit, `-inf` forbids it. Again for more]:logit-bias: ' \
-        '*--grammar=[GBNF grammar that the answer must keep to, as text]:grammar: ' \
+        '*--grammar=[GBNF grammar that the answer must keep to\: text, or a .gbnf file]:grammar: ' \
         '*--num-beams=[Beam search\: follow so many likeliest answers at a time. (default 1)]:num-beams: ' \
         '*--length-penalty=[Of a beam search\: above 0 prefers long answers, below 0 short ones. (default 1)]:length-penalty: ' \
         '*--early-stopping=[End a beam search when as many are finished as are followed (true), when a better one is unlikely (false), or when none can come (never). (default false)]:early-stopping:(true false never)' \

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 from llmasos.engine.options import AnswerOptions, BeamOptions, SamplingOptions, ScoreOptions
 from llmasos.engine.sequence import Answer
+from llmasos.engine.structure import SHAPES, grammar_of_shape
 from llmasos.errors import UsageError
 from llmasos.settings import canonical_name, configured, layered
 
@@ -45,7 +46,8 @@ class Wanted(TypedDict, total=False):
     """What can be asked of an answer (`engine.options`), and transformers' words for it.
 
     `max_length` counts the prompt's tokens, `max_new_tokens` and `max_tokens` do not. `do_sample` draws tokens even if
-    no option of drawing is given, or in spite of them does not.
+    no option of drawing is given, or in spite of them does not. One of `format`, `schema`, `regex` and `grammar` may
+    say what the answer looks like (`engine.structure`).
     """
 
     max_tokens: int
@@ -81,6 +83,9 @@ class Wanted(TypedDict, total=False):
     mirostat_tau: float
     mirostat_eta: float
     logit_bias: Sequence[str]
+    format: str
+    schema: Any
+    regex: str
     grammar: str
     num_beams: int
     num_return_sequences: int
@@ -124,7 +129,7 @@ def make_request(wanted: Wanted, own: Mapping[str, Any], *, draws: bool) -> Requ
     """Options in layers: the model's own, config.toml, the environment, and what is wanted here.
 
     `draws` says whether tokens are drawn if nothing that is wanted decides it. Raises UsageError for what can't be, or
-    would have no meaning; TypeError for an option that there is not.
+    would have no meaning; BadInputError for a shape that can't be kept to; TypeError for an option that there is not.
     """
     require_known(wanted, Wanted)
     given: dict[str, Any] = {canonical_name(name): value for name, value in wanted.items() if value is not None}
@@ -132,6 +137,8 @@ def make_request(wanted: Wanted, own: Mapping[str, Any], *, draws: bool) -> Requ
     if max_length is not None and "max_tokens" in given:
         raise UsageError("max_length and max_new_tokens both say how long the answer may be", hint="give one")
     draws = given.pop("do_sample", draws or bool(DRAWING & given.keys())) and given.get("temperature") != 0
+    if (grammar := grammar_of_shape({name: given.pop(name, None) for name in SHAPES})) is not None:
+        given["grammar"] = grammar
     if isinstance(stopping := given.get("early_stopping"), bool):
         given["early_stopping"] = str(stopping).lower()
     sampling = layered(SamplingOptions, own, *configured(SamplingOptions), given)

@@ -83,7 +83,7 @@ class SamplingOptions:
     logit_bias: tuple[str, ...] = option(
         (), "TOKEN=BIAS: add to a token's logit, `-inf` forbids it. Again for more.", panel=RARE
     )
-    grammar: str | None = option(None, "GBNF grammar that the answer must keep to, as text.", panel=RARE)
+    grammar: str | None = option(None, "GBNF grammar that the answer must keep to: text, or a .gbnf file.", panel=RARE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any, Final
 from llmasos.engine.grammar.containers import COLON, SPACE_RULES, Member, array_node, object_node
 from llmasos.engine.grammar.gbnf import NEVER, Node, Rule, Rules, Text, can_end, choice, repeat, series
 from llmasos.engine.grammar.numbers import INTEGER, NUMBER, Interval, integers_in, is_inside, numbers_in
-from llmasos.engine.grammar.patterns import FORMATS, pattern_node
+from llmasos.engine.grammar.patterns import FORMATS, PatternError, json_pattern_node
 from llmasos.engine.grammar.strings import CHARACTER, STRING_RULES, json_text, key_except
 from llmasos.engine.schema_demands import TYPE_OF, Demand, Pointers, refuse, type_of
 from llmasos.engine.schema_reader import SchemaReader
@@ -214,9 +214,9 @@ class _Converter:
             return Rule("string") if (least, limit) == (0, None) else series('"', text, '"')
         key = (pattern, least, most)
         try:
-            self._node_of[key] = self._node_of.get(key) or pattern_node(pattern, least, most, self._rules)
-        except ValueError as error:
-            refuse(f"`pattern` has {error}, which is not supported", demand.place)
+            self._node_of[key] = self._node_of.get(key) or json_pattern_node(pattern, least, most, self._rules)
+        except PatternError as error:
+            refuse(f"`pattern` {error}", demand.place, error.hint)
         if self._node_of[key] == NEVER:
             self._reader.conflicts.append(f"no string is left at `{demand.place}`")
         return series('"', self._node_of[key], '"')

@@ -17,7 +17,7 @@ from llmasos.engine.options import (
     SamplingOptions,
     ScoreOptions,
 )
-from llmasos.errors import BadInputError, UsageError
+from llmasos.errors import UsageError
 from llmasos.files import require_writable
 from llmasos_cli import output
 from llmasos_cli.answers import Writing, write_answers
@@ -74,6 +74,10 @@ SchemaOption = Annotated[
         "--schema", help="The answer fits this JSON schema: a file, JSON, or 'name, age int'.", metavar="SCHEMA"
     ),
 ]
+RegexOption = Annotated[
+    str | None,
+    typer.Option("--regex", help="The answer as a whole matches this regular expression.", metavar="PATTERN"),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,7 @@ def run_command(
     raw: RawOption = False,
     format: FormatOption = None,
     schema: SchemaOption = None,
+    regex: RegexOption = None,
     json: JsonOption = False,
     stats: StatsOption = False,
     count: CountOption = 1,
@@ -125,6 +130,7 @@ def run_command(
     git diff | llmasos run qwen3 "write a commit message"
     llmasos run smollm2 -f notes.txt "Summarize this." --temperature 0
     llmasos run smollm2 "Three colours" --schema 'colours list' --json
+    llmasos run smollm2 "When did it begin?" --regex '[0-9]{4}-[0-9]{2}-[0-9]{2}'
     """
     from llmasos.locate import locate, locate_adapter
     from llmasos.settings import configured, is_offline, layered, own_parameters, read_config, unknown_keys
@@ -135,10 +141,7 @@ def run_command(
         require_writable(written)
     text = read_prompt(prompt, file or [])
     wanted = _Wanted(text, system, raw, count, json, stats, output_file, prompt_cache, logprobs)
-    shape = _grammar(format, schema)
-    if shape and "grammar" in sampling:
-        raise UsageError("--grammar and --schema or --format both say what the answer looks like", hint="choose one")
-    sampling |= shape
+    sampling |= _grammar(format, schema, regex, sampling.get("grammar"))
     flags = {**sampling, **limits, **beams, **loading, **chatting}
     _require_no_draw(beams, sampling, count)
     _require_meaning(wanted, flags)
@@ -183,20 +186,23 @@ def _require_meaning(wanted: _Wanted, flags: dict[str, Any]) -> None:
         raise UsageError("of beams as a whole there is a score; their tokens have none", hint="leave out --logprobs")
 
 
-def _grammar(form: str | None, schema: str | None) -> dict[str, str]:
-    """The grammar that `--format json` or `--schema` mean, as a sampling option."""
-    if schema is None and form is None:
+def _grammar(*given: str | None) -> dict[str, str]:
+    """The grammar that `--format`, `--schema`, `--regex` or `--grammar` mean, as a sampling option."""
+    if given == (None, None, None, None):
         return {}
-    if form not in (None, "json"):
-        raise UsageError(f"--format knows `json`, not `{form}`", hint="for a shape of your own use --schema")
-    from llmasos.engine.schema import JSON_GRAMMAR, grammar_of_schema, parse_schema
+    from llmasos.engine.structure import grammar_of_shape
 
-    if schema is None:
-        return {"grammar": JSON_GRAMMAR}
-    path = Path(schema)
-    if schema.endswith(".json") and not _is_file(path):
-        raise BadInputError(f"can't read {schema}: there is no such file")
-    return {"grammar": grammar_of_schema(parse_schema(read_file(path) if _is_file(path) else schema))}
+    form, schema, regex, grammar = given
+    files = {"schema": _text_of(schema, ".json"), "grammar": _text_of(grammar, ".gbnf")}
+    found = grammar_of_shape({"format": form, "regex": regex, **files})
+    return {} if found is None else {"grammar": found}
+
+
+def _text_of(given: str | None, suffix: str) -> str | None:
+    """What was given, or what is in the file of that name."""
+    if given is None or not (_is_file(path := Path(given)) or given.endswith(suffix)):
+        return given
+    return read_file(path)
 
 
 def _is_file(path: Path) -> bool:

@@ -21,6 +21,7 @@ from doubles.tiny import TinyModel
 from llmasos import LLM, LlmasosError
 from llmasos.api.requests import DRAWING, Loading, Wanted, make_request
 from llmasos.engine.options import AnswerOptions, BeamOptions, LoadOptions, SamplingOptions
+from llmasos.engine.structure import SHAPES
 from llmasos.errors import BadInputError, ModelNotFoundError, PromptTooLongError, UsageError
 from llmasos.settings import FOREIGN_NAMES
 
@@ -296,7 +297,7 @@ def test_closing_ends_what_goes_on(tiny_model: Path):
 
 def test_every_option_is_in_the_types():
     own = {each.name for kind in (SamplingOptions, AnswerOptions, BeamOptions) for each in fields(kind)}
-    beside = {"do_sample", "max_length", "num_return_sequences"}
+    beside = {"do_sample", "max_length", "num_return_sequences", *SHAPES}
     named = set(Wanted.__annotations__)
     assert own <= named
     assert all(name in beside or FOREIGN_NAMES.get(name) in own for name in named - own)

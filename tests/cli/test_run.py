@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,17 @@ def test_a_schema_shapes_the_answer(llmasos, tiny_model):
     assert json.loads(result.stdout) in ("red", "green")
 
 
+def test_a_regular_expression_shapes_the_answer(llmasos, tiny_model):
+    result = llmasos("run", tiny_model, "a date", "--regex", r"\d{4}-(0[1-9]|1[0-2])", "--seed", "1")
+    assert re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])\n", result.stdout)
+
+
+def test_a_grammar_may_be_a_file(llmasos, tiny_model, tmp_path):
+    (tmp_path / "colour.gbnf").write_text('root ::= "red" # or else\n | "green"\n'.replace("\n |", " |"))
+    result = llmasos("run", tiny_model, "a colour", "--grammar", tmp_path / "colour.gbnf", "--seed", "1")
+    assert result.stdout in ("red\n", "green\n")
+
+
 def test_json_format_gives_json(llmasos, make_tiny):
     model = make_tiny(TinyModel(context_length=4096))
     result = llmasos("run", model, "a person", "--schema", "name, age int", "--seed", "1", "--logit-bias", '"=3')
@@ -141,7 +153,11 @@ def test_json_format_gives_json(llmasos, make_tiny):
         (["--kv-type", "q9"], 2, "kv_type is one of"),
         (["--logit-bias", "x"], 2, "is no logit bias"),
         (["--logit-bias", "999999=1"], 2, "there is no token 999999"),
-        (["--format", "xml"], 2, "--format knows `json`"),
+        (["--format", "xml"], 2, "the format is `json`, not `xml`"),
+        (["--regex", "a", "--format", "json"], 2, "format and regex each say what the answer looks like"),
+        (["--regex", r"(a)\1"], 5, r"the regular expression has the backreference `\1` at character 4"),
+        (["--schema", "missing.json"], 5, "can't read missing.json"),
+        (["--grammar", "missing.gbnf"], 5, "can't read missing.gbnf"),
         (["--schema", "{"], 5, "schema"),
         (["--grammar", "root ::= ("], 5, "the grammar can't be used: parse: error parsing grammar: expecting ')'"),
         (["--context-length", "1000000000"], 4, "of memory"),

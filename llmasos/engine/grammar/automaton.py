@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+from llmasos.engine.grammar.characters import Ranges, overlap, union
 from llmasos.engine.grammar.gbnf import (
     EMPTY,
     NEVER,
@@ -24,29 +25,30 @@ from llmasos.engine.grammar.gbnf import (
     repeat,
     series,
 )
-from llmasos.engine.grammar.strings import Ranges, character_of, union
 
 Leaves: TypeAlias = Mapping[Node, Ranges]  # which characters each leaf of a tree of nodes stands for
+Spelling: TypeAlias = Callable[[Ranges], Node]  # how a leaf is written that stands for these
 _Atom: TypeAlias = frozenset[Node]  # characters are alike if the same leaves hold them
 _State: TypeAlias = tuple[frozenset[int], int]  # nodes, one of which must follow, and how much has been read
 
 _WORK_AT_MOST = 30_000
 _WORK_OF_STATE = 20  # so there are never more than 1500
+_PARTS_A_STEP = 20  # of a series that are copied and compared
 
 
 def is_deterministic(node: Node, leaves: Leaves) -> bool:
     """Whether each next character tells where in the tree it belongs."""
     if isinstance(node, Repeat):
-        loops = node.most != 1 and _overlap(_further(node.part, leaves), _first(node.part, leaves))
+        loops = node.most != 1 and overlap(_further(node.part, leaves), _first(node.part, leaves))
         return not loops and is_deterministic(node.part, leaves)
     following: Ranges = ()
     if isinstance(node, Choice):
         for option in node.options:
-            if _overlap(_first(option, leaves), following) or not is_deterministic(option, leaves):
+            if overlap(_first(option, leaves), following) or not is_deterministic(option, leaves):
                 return False
             following = union(following + _first(option, leaves))
     for part in reversed(node.parts) if isinstance(node, Series) else ():
-        if _overlap(_further(part, leaves), following) or not is_deterministic(part, leaves):
+        if overlap(_further(part, leaves), following) or not is_deterministic(part, leaves):
             return False
         following = union(_first(part, leaves) + (following if can_be_empty(part) else ()))
     return True
@@ -84,13 +86,18 @@ def _further(node: Node, leaves: Leaves) -> Ranges:
     return found
 
 
-def _overlap(left: Ranges, right: Ranges) -> bool:
-    return any(low <= last and first <= high for first, last in left for low, high in right)
+def automaton_node(
+    node: Node, leaves: Leaves, least: int, most: float, *, spell: Spelling, rules: Rules
+) -> Node | None:
+    """Strings of `node` with `least` to `most` characters, one rule for each state; None if these are too many."""
+    try:
+        return _Automaton(leaves, least, most, spell, rules).node(node)
+    except _TooManyStatesError:
+        return None
 
 
-def automaton_node(node: Node, leaves: Leaves, least: int, most: float, rules: Rules) -> Node:
-    """Strings of `node` with `least` to `most` characters, one rule for each state. Raises ValueError if too many."""
-    return _Automaton(leaves, least, most, rules).node(node)
+class _TooManyStatesError(Exception):
+    pass
 
 
 class _Automaton:
@@ -99,9 +106,9 @@ class _Automaton:
     Nodes go by numbers here, since to compare large ones again and again takes most of the time.
     """
 
-    def __init__(self, leaves: Leaves, least: int, most: float, rules: Rules) -> None:
+    def __init__(self, leaves: Leaves, least: int, most: float, spell: Spelling, rules: Rules) -> None:
         self._atoms = _atoms(leaves)
-        self._least, self._most, self._rules = least, most, rules
+        self._least, self._most, self._spell, self._rules = least, most, spell, rules
         self._work = 0
         self._nodes: list[Node] = []
         self._numbers: dict[Node, int] = {}
@@ -120,7 +127,7 @@ class _Automaton:
                 if following not in rule_of:
                     rule_of[following] = Rule(self._rules.claim("state"))
                     waiting.append(following)
-                options.append(series(character_of(ranges, self._rules), rule_of[following]))
+                options.append(series(self._spell(ranges), rule_of[following]))
             self._rules.set(rule_of[state].name, choice(options))
             ends = ends or is_end
         return rule_of[first] if ends else NEVER
@@ -154,7 +161,7 @@ class _Automaton:
         return self._derived[number, atom]
 
     def _derivatives(self, node: Node, atom: _Atom) -> set[Node]:
-        self._worked(1 + len(node.parts) // 5 if isinstance(node, Series) else 1)
+        self._worked(1)
         if isinstance(node, Choice):
             return {left for option in node.options for left in self._derivatives(option, atom)}
         if isinstance(node, Repeat):
@@ -164,6 +171,7 @@ class _Automaton:
             return {EMPTY} if node in atom else set()
         found: set[Node] = set()
         for index, part in enumerate(node.parts):
+            self._worked((len(node.parts) - index) // _PARTS_A_STEP)
             found |= {series(left, *node.parts[index + 1 :]) for left in self._derivatives(part, atom)}
             if not can_be_empty(part):
                 break
@@ -173,14 +181,14 @@ class _Automaton:
         self._work += steps
         self._rules.work(steps)
         if self._work > _WORK_AT_MOST:
-            raise ValueError("too many ways to read the same text")
+            raise _TooManyStatesError
 
 
 def _atoms(leaves: Leaves) -> dict[_Atom, Ranges]:
     edges = sorted({edge for ranges in leaves.values() for first, last in ranges for edge in (first, last + 1)})
     found: defaultdict[_Atom, Ranges] = defaultdict(tuple)
     for first, after in zip(edges, edges[1:], strict=False):
-        atom = frozenset(leaf for leaf, ranges in leaves.items() if _overlap(((first, first),), ranges))
+        atom = frozenset(leaf for leaf, ranges in leaves.items() if overlap(((first, first),), ranges))
         if atom:
             found[atom] += ((first, after - 1),)
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -18,6 +18,7 @@ WORK_AT_MOST = 100_000  # steps of all kinds, less than a second
 _WORK_OF_RULE = 10
 SIZE_AT_MOST = 400_000  # characters written, and steps that llama.cpp makes of the repetitions
 # llama.cpp writes each repetition out, refuses more than 2000 and silently forgets an upper bound above 2000
+MOST_REPETITIONS = 2_000
 REPETITIONS_AT_MOST = 200
 
 
@@ -100,13 +101,18 @@ def optional(part: Node) -> Node:
     return repeat(part, 0, 1)
 
 
-def can_be_empty(node: Node) -> bool:
-    """Whether the empty text matches. A rule counts as never empty: only such rules may be repeated."""
+def can_be_empty(node: Node, rules: Container[str] = ()) -> bool:
+    """Whether the empty text matches, given the rules of which it is known that it matches them.
+
+    While a grammar is built a rule counts as never empty: only such rules may be repeated.
+    """
     if isinstance(node, Series):
-        return all(map(can_be_empty, node.parts))
+        return all(can_be_empty(part, rules) for part in node.parts)
     if isinstance(node, Choice):
-        return any(map(can_be_empty, node.options))
-    return isinstance(node, Repeat) and node.least == 0
+        return any(can_be_empty(option, rules) for option in node.options)
+    if isinstance(node, Repeat):
+        return node.least == 0 or can_be_empty(node.part, rules)
+    return isinstance(node, Rule) and node.name in rules
 
 
 def _without_empty(node: Node) -> Node:
@@ -161,7 +167,7 @@ class Rules:
 
     def text(self, root: str) -> str | None:
         """The grammar, without what can never end; None when that leaves nothing at all."""
-        productive = _productive(self._nodes)
+        productive = rules_for_which(can_end, self._nodes)
         if root not in productive:
             return None
         return _Writer({name: _cut(self._nodes[name], productive) for name in productive}).text(root)
@@ -181,8 +187,8 @@ def rules_in(node: Node) -> Iterator[str]:
             yield from rules_in(child)
 
 
-def _productive(nodes: Mapping[str, Node]) -> dict[str, None]:
-    """The rules that match at least one finite text. A model that entered another could never finish."""
+def rules_for_which(holds: Callable[[Node, Container[str]], bool], nodes: Mapping[str, Node]) -> dict[str, None]:
+    """The rules whose nodes are such, where that is told of a node given the rules of which it is known already."""
     users: defaultdict[str, list[str]] = defaultdict(list)
     for name, node in nodes.items():
         for used in rules_in(node):
@@ -191,14 +197,14 @@ def _productive(nodes: Mapping[str, Node]) -> dict[str, None]:
     waiting = list(nodes)
     while waiting:
         name = waiting.pop()
-        if name not in found and can_end(nodes[name], found):
+        if name not in found and holds(nodes[name], found):
             found[name] = None
             waiting.extend(users[name])
     return found
 
 
 def can_end(node: Node, productive: Container[str] = ()) -> bool:
-    """Whether `node` matches some finite text, given the rules that do."""
+    """Whether `node` matches some finite text, given the rules that do. A model that entered another never finishes."""
     if isinstance(node, Rule):
         return node.name in productive
     if isinstance(node, Series):
@@ -327,4 +333,11 @@ def _times(least: int, most: int | None) -> str:
 
 def _quoted(text: str) -> str:
     escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-    return '"' + "".join(escapes.get(character, character) for character in text) + '"'
+    return (
+        '"' + "".join(escapes.get(each) or (each if each.isprintable() else escaped(ord(each))) for each in text) + '"'
+    )
+
+
+def escaped(code: int) -> str:
+    """A character by its number."""
+    return f"\\x{code:02X}" if code < 0x80 else f"\\u{code:04X}" if code < 0x10000 else f"\\U{code:08X}"

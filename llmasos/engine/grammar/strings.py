@@ -7,9 +7,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterable
-from typing import Any, TypeAlias
+from collections.abc import Collection
+from typing import Any
 
+from llmasos.engine.grammar.characters import (
+    SURROGATES,
+    Ranges,
+    character_class,
+    minus,
+    overlap,
+    plain_character,
+    union,
+)
 from llmasos.engine.grammar.gbnf import (
     NEVER,
     Characters,
@@ -26,10 +35,7 @@ from llmasos.engine.grammar.gbnf import (
     too_large,
 )
 
-Ranges: TypeAlias = tuple[tuple[int, int], ...]  # code points, first and last
-
 CHARACTER = Rule("character")
-_SURROGATES = (0xD800, 0xDFFF)
 _ESCAPED: Ranges = ((0, 0x1F), (ord('"'), ord('"')), (ord("\\"), ord("\\")))
 _LONGEST_NAMES = 5_000
 _PLAIN = Characters(r'[^"\\\x00-\x1F]')
@@ -54,53 +60,17 @@ STRING_RULES: dict[str, Node] = {
 def json_text(value: Any) -> str:
     """The value as JSON. Raises ValueError for what JSON cannot hold, such as NaN."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    has_lone_surrogate = any(_SURROGATES[0] <= ord(character) <= _SURROGATES[1] for character in text)
+    has_lone_surrogate = any(SURROGATES[0] <= ord(character) <= SURROGATES[1] for character in text)
     return json.dumps(value, allow_nan=False) if has_lone_surrogate else text
 
 
-def union(ranges: Iterable[tuple[int, int]]) -> Ranges:
-    joined: list[tuple[int, int]] = []
-    for first, last in sorted(ranges):
-        if joined and first <= joined[-1][1] + 1:
-            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
-        else:
-            joined.append((first, last))
-    return tuple(joined)
-
-
-def minus(ranges: Ranges, removed: Ranges) -> Ranges:
-    """`ranges` without `removed`."""
-    for first, last in removed:
-        below = [(low, min(high, first - 1)) for low, high in ranges if low < first]
-        above = [(max(low, last + 1), high) for low, high in ranges if high > last]
-        ranges = union(below + above)
-    return ranges
-
-
-def character_of(ranges: Ranges, rules: Rules) -> Node:
+def json_character(ranges: Ranges, rules: Rules) -> Node:
     """One character out of `ranges`, escaped where JSON wants it."""
-    plain = minus(ranges, (*_ESCAPED, _SURROGATES))
-    specials = [chr(code) for code in (*range(0x20), ord('"'), ord("\\")) if _holds(ranges, code)]
-    options: list[Node] = [Text(json_text(special)[1:-1]) for special in specials]
-    if plain:
-        is_single = len(plain) == 1 and plain[0][0] == plain[0][1]
-        options.insert(0, Text(chr(plain[0][0])) if is_single else _class(plain))
+    plain = minus(ranges, (*_ESCAPED, SURROGATES))
+    specials = [chr(code) for code in (*range(0x20), ord('"'), ord("\\")) if overlap(ranges, ((code, code),))]
+    options: list[Node] = [plain_character(plain)] if plain else []
+    options += [Text(json_text(special)[1:-1]) for special in specials]
     return rules.share("one-of", choice(options)) if len(options) > 1 else choice(options)
-
-
-def _holds(ranges: Ranges, code: int) -> bool:
-    return any(first <= code <= last for first, last in ranges)
-
-
-def _class(ranges: Ranges, mark: str = "") -> Characters:
-    parts = (_gbnf(low) if low == high else f"{_gbnf(low)}-{_gbnf(high)}" for low, high in ranges)
-    return Characters(f"[{mark}{''.join(parts)}]")
-
-
-def _gbnf(code: int) -> str:
-    if code < 0x80:
-        return chr(code) if chr(code).isalnum() else f"\\x{code:02X}"
-    return f"\\u{code:04X}" if code < 0x10000 else f"\\U{code:08X}"
 
 
 def lengths(node: Node) -> tuple[int, float]:
@@ -150,7 +120,9 @@ def key_except(names: Collection[str], rules: Rules) -> Node:
         following[prefix[:-1]].append(prefix[-1])
     rest: dict[str, Rule] = {}
     for prefix in sorted(prefixes, key=lambda prefix: (-len(prefix), prefix)):
-        other = _class(union([*_ESCAPED, *((ord(next_), ord(next_)) for next_ in following[prefix])]), mark="^")
+        other = character_class(
+            union([*_ESCAPED, *((ord(next_), ord(next_)) for next_ in following[prefix])]), mark="^"
+        )
         options: list[Node] = [] if prefix in writable else [Text('"')]
         options.append(series(other, repeat(_PLAIN, 0, None), '"'))
         options += [series(next_, rest[prefix + next_]) for next_ in following[prefix]]
