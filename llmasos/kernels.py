@@ -84,6 +84,7 @@ def _declare(library: ctypes.CDLL) -> None:
         "llmasos_rows_log_sum_exp": ([*rows, pointer], number),
         "llmasos_rows_top": ([*rows, ctypes.c_int32, pointer, pointer, pointer], number),
         "llmasos_row_candidates": ([integer, pointer, number, ctypes.c_int32, pointer], number),
+        "llmasos_beginnings": ([pointer, pointer, pointer, ctypes.c_int32, pointer, pointer], ctypes.c_int32),
         "llmasos_rows_entropy": ([*rows, pointer], number),
         "llmasos_rows_divergence": ([integer, pointer, pointer, number, number, number, number, pointer], number),
     }

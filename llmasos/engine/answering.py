@@ -116,7 +116,7 @@ class Answering:
 
     def _add(self, token: int) -> str | None:
         limits = self.sequence.limits
-        if self._model.is_end(token) and (self.sequence.sampling.grammar or not limits.ignore_eos):
+        if self._model.is_end(token) and (self.sequence.sampling.grammar is not None or not limits.ignore_eos):
             return "stop"  # where a grammar ends, nothing else can follow
         self._tokens.append(token)
         self._show(

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from llmasos import native
+from llmasos.engine.admission import admitted, all_admitted
 from llmasos.engine.beams import BeamSearch, Finished
 from llmasos.engine.context import Context, logits_at
-from llmasos.engine.grammar_check import GrammarCheck
+from llmasos.engine.grammar_check import GrammarCheck, stuck
 from llmasos.engine.model import Model
 from llmasos.engine.scheduler import Task
 from llmasos.engine.sequence import Answer, Sequence, Stopwatch
@@ -36,7 +37,7 @@ class BeamAnswering:
         self._asked = sequence.limits.max_tokens
         self._search = BeamSearch(sequence.beams, longest=longest, ends=self._is_end)
         grammar = sequence.sampling.grammar
-        self._grammars = [GrammarCheck(model, grammar)] if grammar else []
+        self._grammars = [] if grammar is None else [GrammarCheck(model, grammar)]
         self._noted: dict[Task, Candidates] = {}
         self._watch: Stopwatch | None = None
         self._prompt_seconds: float | None = None
@@ -59,8 +60,14 @@ class BeamAnswering:
         return any(task not in self._noted for task in self.tasks)
 
     def advance(self) -> list[tuple[int, int]]:
-        """What the next beams are made of: the index of one of the tasks, and its next token. Nothing at the end."""
-        heirs = [(each.beam, each.token) for each in self._search.advance([self._noted[task] for task in self.tasks])]
+        """What the next beams are made of: the index of one of the tasks, and its next token. Nothing at the end.
+
+        Raises BadInputError if the grammar admits no token behind any of them.
+        """
+        noted = [self._noted[task] for task in self.tasks]
+        if not any(noted):
+            raise stuck()
+        heirs = [(each.beam, each.token) for each in self._search.advance(noted)]
         self._noted.clear()
         if self._grammars:
             before, self._grammars = self._grammars, [self._grammars[index].clone() for index, _ in heirs]
@@ -90,13 +97,13 @@ class BeamAnswering:
         wanted = self._search.candidates_wanted
         if grammar is None:
             return _as_candidates(native.top(row, wanted))
-        for count in (TRIED * wanted, self._model.vocabulary_size):
-            found = _as_candidates(native.top(row, count))
-            admitted = grammar.admits([token for token, _ in found])
-            kept = [each for each, is_admitted in zip(found, admitted, strict=True) if is_admitted]
-            if len(kept) >= wanted:
-                break
-        return kept[:wanted]
+        top = native.top(row, TRIED * wanted)
+        kept = admitted(grammar, top.tokens[0], top.logits[0])
+        if len(kept) < wanted:
+            kept = all_admitted(grammar, row[0])
+            kept = kept[np.argsort(-kept["logit"], kind="stable")]
+        tokens, logits = kept["id"][None, :wanted], kept["logit"][None, :wanted]
+        return _as_candidates(native.Top(logits, tokens, top.log_sums))
 
     def _is_end(self, tokens: tuple[int, ...]) -> bool:
         if self._is_end_token(tokens[-1]):

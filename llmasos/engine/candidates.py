@@ -6,7 +6,7 @@ import ctypes
 from typing import Any
 
 from llmasos.engine.bindings import lib
-from llmasos.engine.context import Context
+from llmasos.engine.context import Context, logits_at
 from llmasos.kernels import TOP_MOST, find_kernels
 
 FOUND = -1  # what the kernel returns
@@ -37,3 +37,20 @@ class LikeliestTokens:
         if find(level, row, self._width, self._count, self._place) != FOUND:
             return None
         return lib.llama_token_data_array(self._entries, self._count, -1, False)
+
+
+class AllTokens:
+    """Every token, for a chain that may choose any."""
+
+    def __init__(self, vocabulary_size: int) -> None:
+        self._size = vocabulary_size
+        self._entries = (lib.llama_token_data * vocabulary_size)()
+
+    def find(self, context: Context, index: int) -> Any:
+        """A llama_token_data_array, in the tokens' order, by the logits at an index of the last pass."""
+        import numpy as np  # 0.1 s that only an answer with a grammar pays
+
+        view = np.frombuffer(self._entries, dtype=[("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+        view["id"] = np.arange(self._size, dtype=np.int32)
+        view["logit"] = np.frombuffer(logits_at(context, index, self._size), dtype=np.float32)
+        return lib.llama_token_data_array(self._entries, self._size, -1, False)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmasos.engine.context import Context
+from llmasos.engine.grammar.soundness import examine
 from llmasos.engine.model import Model
 from llmasos.engine.options import AnswerOptions, BeamOptions, SamplingOptions, ScoreOptions
 from llmasos.engine.sequence import Answer, Event, Sequence
@@ -71,8 +72,9 @@ class Engine:
 
         A `listener` is given the pieces, and at last the Answer or an error, in the engine's thread instead; it must
         neither wait nor fail. Control tokens leave no text behind, but for those `shown`. Raises PromptTooLongError if
-        the context can't hold the prompt and a token more, BadInputError for an empty prompt or token ids that the
-        model does not have, BusyError if too many wait already, UsageError for more beams than the context is made for.
+        the context can't hold the prompt and a token more, BadInputError for an empty prompt, token ids that the model
+        does not have, or a grammar that can't be followed, BusyError if too many wait already, UsageError for more
+        beams than the context is made for.
         """
         tokens = list(prompt_tokens)
         if not tokens:
@@ -85,6 +87,8 @@ class Engine:
             raise UsageError(
                 f"{beams.num_beams} beams are more than the {self._worker.scheduler.parallel} that go on at a time"
             )
+        if sampling.grammar is not None:
+            examine(sampling.grammar)  # here, where others need not wait for it
         sequence = Sequence(tokens, sampling, limits, beams, scores, listener, shown)
         with self._changing:
             if self._is_closing:

@@ -6,15 +6,18 @@ import ctypes
 import math
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmasos.engine.bindings import lib
-from llmasos.engine.candidates import LikeliestTokens
+from llmasos.engine.candidates import AllTokens, LikeliestTokens
 from llmasos.engine.context import Context
 from llmasos.engine.grammar_check import GrammarCheck
 from llmasos.engine.model import Model
 from llmasos.engine.options import MOST_TOKENS, SamplingOptions
 from llmasos.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmasos.engine.admission import AdmittedTokens
 
 SEEDS = 2**32 - 1  # the one beyond means a random seed to llama.cpp
 MIROSTAT_CANDIDATES = 100  # llama.cpp's m
@@ -27,14 +30,16 @@ class Sampler:
         self._model = model
         self.seed = int.from_bytes(os.urandom(4), "little") % SEEDS if options.seed is None else options.seed
         self._chain = _make_chain(model, options, self.seed)
-        enough = count_of_enough(options)
-        self._likeliest = None if enough is None else LikeliestTokens(model.vocabulary_size, enough)
+        self._enough = count_of_enough(options)
+        self._likeliest = None if self._enough is None else LikeliestTokens(model.vocabulary_size, self._enough)
         self._looks_back = bool(_penalizes(options) or options.dry_multiplier)
+        self._admitted: AdmittedTokens | None = None
         try:
-            self._grammar = GrammarCheck(model, options.grammar) if options.grammar else None
+            self._grammar = None if options.grammar is None else GrammarCheck(model, options.grammar)
         except BaseException:
             lib.llama_sampler_free(self._chain)
             raise
+        self._all = AllTokens(model.vocabulary_size) if self._grammar else None
 
     def accept_prompt(self, tokens: list[int]) -> None:
         """Lets the penalties see the prompt, if there are any."""
@@ -43,15 +48,27 @@ class Sampler:
 
     def sample(self, context: Context, index: int) -> int:
         """The next token by the logits at an index of the last pass; it counts as accepted."""
-        if self._grammar is not None:
-            token = self._grammar.sample(self._chain, context, index)
-        elif self._likeliest is not None and (found := self._likeliest.find(context, index)) is not None:
-            lib.llama_sampler_apply(self._chain, ctypes.byref(found))
-            token = found.data[found.selected].id
-        else:
+        found = self._likeliest.find(context, index) if self._likeliest else None
+        if found is None and self._all is None:
             return int(lib.llama_sampler_sample(self._chain, context.handle, index))
+        token = self._choose(self._all.find(context, index) if found is None and self._all else found)
+        if self._grammar is not None:
+            if not self._grammar.admits(token):
+                token = self._choose(self._admitted_by(self._grammar).find(context, index))
+            self._grammar.accept(token)
         lib.llama_sampler_accept(self._chain, token)
-        return int(token)
+        return token
+
+    def _choose(self, candidates: Any) -> int:
+        lib.llama_sampler_apply(self._chain, ctypes.byref(candidates))
+        return int(candidates.data[candidates.selected].id)
+
+    def _admitted_by(self, grammar: GrammarCheck) -> AdmittedTokens:
+        if self._admitted is None:
+            from llmasos.engine.admission import AdmittedTokens  # NumPy, which other answers do without
+
+            self._admitted = AdmittedTokens(grammar, self._enough)
+        return self._admitted
 
     def close(self) -> None:
         if self._chain:

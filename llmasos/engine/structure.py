@@ -10,6 +10,7 @@ from typing import Any
 
 from llmasos.engine.grammar.gbnf import NEVER, Rules
 from llmasos.engine.grammar.patterns import PatternError, text_pattern_node
+from llmasos.engine.grammar.soundness import examine
 from llmasos.engine.schema import JSON_GRAMMAR, grammar_of_schema, parse_schema
 from llmasos.errors import BadInputError, UsageError
 
@@ -62,6 +63,11 @@ def _of_schema(schema: Any) -> str:
     if hasattr(schema, "model_json_schema"):
         schema = schema.model_json_schema()
     return grammar_of_schema(parse_schema(schema) if isinstance(schema, str) else schema)
+
+
+def _of_grammar(text: str) -> str:
+    examine(text)
+    return text
 
 
 _MAKERS: dict[str, Callable[[Any], str]] = {

@@ -159,7 +159,11 @@ def test_json_format_gives_json(llmasos, make_tiny):
         (["--schema", "missing.json"], 5, "can't read missing.json"),
         (["--grammar", "missing.gbnf"], 5, "can't read missing.gbnf"),
         (["--schema", "{"], 5, "schema"),
-        (["--grammar", "root ::= ("], 5, "the grammar can't be used: parse: error parsing grammar: expecting ')'"),
+        (
+            ["--grammar", "root ::= ("],
+            5,
+            "the grammar can't be used: line 1, column 10: a group without its closing `)`",
+        ),
         (["--context-length", "1000000000"], 4, "of memory"),
         (["--kv-type", "q8_0"], 5, "does not divide"),
         (["-f", "/nonexistent/file"], 5, "can't read /nonexistent/file"),

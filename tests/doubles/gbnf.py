@@ -164,7 +164,7 @@ class _Matcher:
 
 
 class _Parser:
-    TOKEN = re.compile(r' *("(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|[a-zA-Z0-9-]+|[()|*+?]|\{(\d+)(,?)(\d*)\})')
+    TOKEN = re.compile(r' *("(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|[a-zA-Z0-9-]+|[()|*+?.]|\{(\d+)(,?)(\d*)\})')
     ESCAPE = re.compile(r'\\x([0-9A-F]{2})|\\u([0-9A-F]{4})|\\U([0-9A-F]{8})|\\([trn\\"\[\]-])|([^\\])', re.DOTALL)
 
     def __init__(self, text: str) -> None:
@@ -204,6 +204,8 @@ class _Parser:
                 raise ValueError("a group without )")
             self.position = closing.end()
             return node
+        if token == ".":
+            return ("set", True, [])
         if token[0] == '"':
             return ("series", [("set", False, [(code, code)]) for code, _ in self._codes(token[1:-1])])
         if token[0] == "[":

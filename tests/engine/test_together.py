@@ -108,7 +108,7 @@ def test_a_cancelled_sequence_ends_at_once_and_the_others_go_on(model: Model, al
 def test_a_sequence_that_fails_takes_nobody_with_it(model: Model, alone: list[tuple[int, ...]]):
     with start(model, parallel=4, cells=512) as engine:
         first = submit(engine, WORDS[0])
-        wrong = submit(engine, WORDS[1], sampling=SamplingOptions(grammar="root ::= ("))
+        wrong = submit(engine, WORDS[1], sampling=SamplingOptions(grammar="root ::= <nothing>"))
         assert finish(first).tokens == alone[0]
         with pytest.raises(BadInputError, match="grammar"):
             list(wrong)
