@@ -32,7 +32,7 @@ class Answering:
         self._guesses = guesses
         self._guesser: Guesser | None = None
         self._model = model
-        self._sampler = Sampler(model, sequence.sampling)
+        self._sampler = Sampler(model, sequence.sampling, sequence.shown)
         self._scores = _make_taker(sequence.scores, model)
         self._decoder = TextDecoder()
         self._matcher = StopMatcher(sequence.limits.stop)

@@ -37,7 +37,7 @@ class BeamAnswering:
         self._asked = sequence.limits.max_tokens
         self._search = BeamSearch(sequence.beams, longest=longest, ends=self._is_end)
         grammar = sequence.sampling.grammar
-        self._grammars = [] if grammar is None else [GrammarCheck(model, grammar)]
+        self._grammars = [] if grammar is None else [GrammarCheck(model, grammar, sequence.shown)]
         self._noted: dict[Task, Candidates] = {}
         self._watch: Stopwatch | None = None
         self._prompt_seconds: float | None = None

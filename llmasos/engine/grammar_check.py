@@ -20,11 +20,12 @@ LONGEST_STEP = 5.0  # seconds of computing: a thousand times as long as all toke
 
 
 class GrammarCheck:
-    """Where an answer stands in its grammar. Free it with `close`."""
+    """Where an answer stands in its grammar. Of control tokens only the `shown` have a text. Free it with `close`."""
 
-    def __init__(self, model: Model, grammar: str) -> None:
+    def __init__(self, model: Model, grammar: str, shown: frozenset[int] = frozenset()) -> None:
         """Raises BadInputError for what is no grammar."""
         self.model = model
+        self.shown = shown
         self.nature = examine(grammar)
         log.clear()
         with captured_complaints() as complaints:
@@ -36,7 +37,7 @@ class GrammarCheck:
     def clone(self) -> GrammarCheck:
         """Another one that stands at the same place."""
         copy = object.__new__(GrammarCheck)
-        copy.model, copy.nature = self.model, self.nature
+        copy.model, copy.nature, copy.shown = self.model, self.nature, self.shown
         copy._grammar, copy._one = lib.llama_sampler_clone(self._grammar), (lib.llama_token_data * 1)()
         return copy
 
@@ -67,7 +68,7 @@ class GrammarCheck:
 
         To llama.cpp a control token is its name, which an answer never shows.
         """
-        if self.nature.names_tokens or self.model.is_end(token):
+        if self.nature.names_tokens or token in self.shown or self.model.is_end(token):
             return True
         length, longest = len(self.model.piece(token)), self.nature.longest_piece
         return length > 0 and (longest is None or length <= longest)

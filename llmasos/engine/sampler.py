@@ -26,7 +26,8 @@ MIROSTAT_CANDIDATES = 100  # llama.cpp's m
 class Sampler:
     """Chooses tokens of one sequence. Free it with `close`."""
 
-    def __init__(self, model: Model, options: SamplingOptions) -> None:
+    def __init__(self, model: Model, options: SamplingOptions, shown: frozenset[int] = frozenset()) -> None:
+        """`shown` are the control tokens that belong to the answer's text, which a grammar reads."""
         self._model = model
         self.seed = int.from_bytes(os.urandom(4), "little") % SEEDS if options.seed is None else options.seed
         self._chain = _make_chain(model, options, self.seed)
@@ -35,7 +36,7 @@ class Sampler:
         self._looks_back = bool(_penalizes(options) or options.dry_multiplier)
         self._admitted: AdmittedTokens | None = None
         try:
-            self._grammar = None if options.grammar is None else GrammarCheck(model, options.grammar)
+            self._grammar = None if options.grammar is None else GrammarCheck(model, options.grammar, shown)
         except BaseException:
             lib.llama_sampler_free(self._chain)
             raise

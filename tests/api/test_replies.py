@@ -103,7 +103,7 @@ def test_marks_that_are_control_tokens_are_read(model: LLM):
     [call] = model.reply("What time?", **marked).tool_calls
     assert call.name == "now"
     grammar = 'root ::= "[TOOL_CALLS]now[ARGS]{}"'
-    assert model.generate("a", grammar=grammar, logit_bias=marked["logit_bias"]) == "now{}"
+    assert model.generate("a", grammar=grammar, logit_bias=marked["logit_bias"]) == "[TOOL_CALLS]now[ARGS]{}"
 
 
 def test_a_call_comes_as_one_part_and_is_no_text(model: LLM):
