@@ -117,6 +117,8 @@ def address_identity(address: str) -> str:
 
 
 def _expanded(text: str) -> Path:
+    if "\0" in text:
+        raise UsageError(f"{text!r} names no file: no name has a NUL in it")
     try:
         return Path(text).expanduser()
     except (RuntimeError, ValueError) as error:

@@ -173,3 +173,8 @@ def test_a_folder_that_is_named_by_where_it_is_has_its_own_name(tmp_path: Path, 
     (tmp_path / "Tuned" / "inside").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "Tuned" / "inside")
     assert [str(suggested_name(parse_reference(text))) for text in (".", "..", "./")] == ["inside", "tuned", "inside"]
+
+
+def test_a_path_with_a_nul_is_refused():
+    with pytest.raises(UsageError, match="NUL"):
+        parse_reference("./a\0b.gguf")
