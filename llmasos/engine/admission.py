@@ -19,6 +19,7 @@ from llmasos.kernels import TOP_MOST
 ENTRY = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])  # llama_token_data
 MANY = 2_048  # tokens: to ask about more takes longer than about the likeliest
 FEW = 16  # of the likeliest that are enough are often found at once
+FIRST_ASKED, MORE_ASKED = 256, 8  # tokens, then times as many: so that it shows early if a grammar takes too long
 TRIED, LEAST_TRIED = 8, 64  # times as many of the likeliest are asked about as are enough
 
 Entries = npt.NDArray[np.void]
@@ -78,7 +79,11 @@ def admitted(grammar: GrammarCheck, tokens: Tokens, logits: Logits) -> Entries:
     is_text = _is_text(grammar, tokens)
     entries = np.zeros(np.count_nonzero(is_text), ENTRY)
     entries["id"], entries["logit"] = tokens[is_text], logits[is_text]
-    grammar.strike_out(_pointer(entries), len(entries))
+    done, count = 0, FIRST_ASKED
+    while done < len(entries):
+        part = entries[done : done + count]
+        grammar.strike_out(_pointer(part), len(part))
+        done, count = done + count, count * MORE_ASKED
     return entries[entries["logit"] > -np.inf]
 
 

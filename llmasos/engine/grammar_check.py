@@ -16,7 +16,9 @@ from llmasos.engine.grammar.soundness import examine
 from llmasos.engine.model import Model
 from llmasos.errors import BadInputError
 
-LONGEST_STEP = 5.0  # seconds of computing: a thousand times as long as all tokens take by a usual grammar
+# Seconds of computing for a call, and for each token that is asked about: a thousand times as long as usual. What takes
+# longer would soon take for ever, and no call of llama.cpp's can be broken off.
+LONGEST_CALL, LONGEST_TOKEN = 0.5, 20e-6
 
 
 class GrammarCheck:
@@ -52,7 +54,7 @@ class GrammarCheck:
     def strike_out(self, entries: Any, count: int) -> None:
         """Sets the logits of those of `count` llama_token_data to -infinity that may not come next."""
         array = lib.llama_token_data_array(entries, count, -1, False)
-        self._take_time(lambda: lib.llama_sampler_apply(self._grammar, ctypes.byref(array)))
+        self._take_time(lambda: lib.llama_sampler_apply(self._grammar, ctypes.byref(array)), count)
 
     def accept(self, token: int) -> None:
         """Goes on behind a token that is admitted; to accept another ends the process."""
@@ -73,10 +75,10 @@ class GrammarCheck:
         length, longest = len(self.model.piece(token)), self.nature.longest_piece
         return length > 0 and (longest is None or length <= longest)
 
-    def _take_time(self, step: Callable[[], None]) -> None:
+    def _take_time(self, call: Callable[[], None], count: int = 1) -> None:
         begun = time.thread_time()
-        step()
-        if time.thread_time() - begun > LONGEST_STEP:
+        call()
+        if time.thread_time() - begun > LONGEST_CALL + LONGEST_TOKEN * count:
             raise BadInputError(
                 "the grammar has too many ways to read what the answer says by now",
                 hint="let the next character tell which alternative it belongs to",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from llmasos.engine.grammar.containers import COLON, SPACE_RULES, Member, array_node, object_node
@@ -17,6 +17,7 @@ from llmasos.engine.grammar.gbnf import NEVER, Node, Rule, Rules, Text, can_end,
 from llmasos.engine.grammar.numbers import INTEGER, NUMBER, Interval, integers_in, is_inside, numbers_in
 from llmasos.engine.grammar.patterns import FORMATS, PatternError, json_pattern_node
 from llmasos.engine.grammar.strings import CHARACTER, STRING_RULES, json_text, key_except
+from llmasos.engine.grammar.texts import text_choice
 from llmasos.engine.schema_demands import TYPE_OF, Demand, Pointers, refuse, type_of
 from llmasos.engine.schema_reader import SchemaReader
 from llmasos.errors import BadInputError
@@ -166,21 +167,17 @@ class _Converter:
 
     def _node(self, demand: Demand) -> Node:
         if demand.values is not None:
-            return choice(self._constants(demand))
+            return text_choice(self._constants(demand), self._rules)
         types = demand.likely_types - ({"integer"} if "number" in demand.likely_types else set())
         if not types:
             self._reader.conflicts.append(f"no `type` is left at `{demand.place}`")
         return choice(build(demand) for name, build in self._types.items() if name in types)
 
-    def _constants(self, demand: Demand) -> Iterator[Node]:
+    def _constants(self, demand: Demand) -> list[str]:
         values = [value for value in demand.values or () if _fits(value, demand)]
         if not values:
             self._reader.conflicts.append(f"no value of `enum` or `const` is possible at `{demand.place}`")
-        for value in values:
-            try:
-                yield Text(json_text(value))
-            except ValueError:
-                refuse("`enum` or `const` has a value that is not JSON", demand.place)
+        return [json_text(value) for value in values]
 
     def _object(self, demand: Demand) -> Node:
         least, most = self._counts(demand, "minProperties", "maxProperties")

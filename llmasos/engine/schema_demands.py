@@ -17,6 +17,8 @@ from llmasos.errors import BadInputError
 Pointers: TypeAlias = tuple[str, ...]
 Places: TypeAlias = list[tuple[str, Mapping[str, Any]]]  # schemas that hold together, each with its pointer
 
+_VALUES_AT_MOST = 50_000
+
 TYPES = frozenset(("object", "array", "string", "number", "integer", "boolean", "null"))
 TYPE_OF = {
     **dict.fromkeys(("minLength", "maxLength", "pattern", "format"), "string"),
@@ -120,7 +122,7 @@ def _has_form(value: Any, forms: tuple[type, ...]) -> bool:
 
 def identity(value: Any) -> str:
     """Equal for values that JSON Schema calls equal: 1 and 1.0 are, 1 and true are not."""
-    return json.dumps(_plain(value), sort_keys=True)
+    return json.dumps(_plain(value), sort_keys=True, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:
@@ -178,10 +180,15 @@ def _values_of(schemas: Places, types: frozenset[str] | None) -> tuple[Any, ...]
     lists += [schema["enum"] for _, schema in schemas if "enum" in schema]
     if not lists:
         return None
-    found = {identity(value): value for value in lists[0] if types is None or has_type(value, types)}
-    for other in lists[1:]:
-        kept = set(map(identity, other))
-        found = {key: value for key, value in found.items() if key in kept}
+    if sum(map(len, lists)) > _VALUES_AT_MOST:
+        refuse(f"`enum` has more than {_VALUES_AT_MOST:,} values", schemas[0][0])
+    try:
+        found = {identity(value): value for value in lists[0] if types is None or has_type(value, types)}
+        for other in lists[1:]:
+            kept = set(map(identity, other))
+            found = {key: value for key, value in found.items() if key in kept}
+    except (TypeError, ValueError):
+        refuse("`enum` or `const` has a value that is not JSON", schemas[0][0])
     return tuple(found.values())
 
 

@@ -29,6 +29,7 @@ from llmasos.engine.schema_demands import (
 from llmasos.errors import BadInputError
 
 _DEPTH_AT_MOST = 60
+_LEVELS_AT_MOST = 1_000  # of a pointer
 _STEPS_AT_MOST = 30_000
 _ALTERNATIVES_AT_MOST = 500
 
@@ -127,6 +128,8 @@ class SchemaReader:
         return self._checked[pointer]
 
     def _find(self, pointer: str) -> Any:
+        if pointer.count("/") > _LEVELS_AT_MOST:
+            raise BadInputError("the schema is nested too deeply")
         found: Any = self._root
         for token in pointer.split("/")[1:]:
             name = token.replace("~1", "/").replace("~0", "~")

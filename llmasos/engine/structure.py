@@ -10,7 +10,7 @@ from typing import Any
 
 from llmasos.engine.grammar.gbnf import NEVER, Rules
 from llmasos.engine.grammar.patterns import PatternError, text_pattern_node
-from llmasos.engine.grammar.soundness import examine
+from llmasos.engine.grammar.soundness import examine, vouch
 from llmasos.engine.schema import JSON_GRAMMAR, grammar_of_schema, parse_schema
 from llmasos.errors import BadInputError, UsageError
 
@@ -28,15 +28,19 @@ def grammar_of_shape(shape: Mapping[str, Any]) -> str | None:
     given = {name: shape[name] for name in SHAPES if shape.get(name) is not None}
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} each say what the answer looks like", hint="choose one of them")
-    for name, value in given.items():
-        return _MAKERS[name](value)
-    return None
+    if not given:
+        return None
+    [(name, value)] = given.items()
+    if name != "schema" and not isinstance(value, str):
+        raise UsageError(f"{name} takes a text, not {type(value).__name__}")
+    if name == "grammar":
+        examine(value)
+        return str(value)
+    return vouch(_MAKERS[name](value))
 
 
 def grammar_of_regex(pattern: str) -> str:
     """A grammar for the texts that a regular expression matches from their beginning to their end."""
-    if not isinstance(pattern, str):
-        raise UsageError(f"a regular expression is a text, not {type(pattern).__name__}")
     if not pattern:
         raise BadInputError("the regular expression is empty, so only an empty answer would match it")
     rules = Rules({"root": NEVER})
@@ -63,11 +67,6 @@ def _of_schema(schema: Any) -> str:
     if hasattr(schema, "model_json_schema"):
         schema = schema.model_json_schema()
     return grammar_of_schema(parse_schema(schema) if isinstance(schema, str) else schema)
-
-
-def _of_grammar(text: str) -> str:
-    examine(text)
-    return text
 
 
 _MAKERS: dict[str, Callable[[Any], str]] = {

@@ -137,6 +137,12 @@ def test_a_grammar_may_be_a_file(llmasos, tiny_model, tmp_path):
     assert result.stdout in ("red\n", "green\n")
 
 
+def test_a_grammar_that_gets_stuck_is_told(llmasos, tiny_model):
+    result = llmasos("run", tiny_model, "a", "--grammar", 'root ::= "ab" <[99999]>')
+    assert (result.exit_code, result.stdout) == (5, "ab")
+    assert result.stderr.startswith("error: the grammar admits no token here\nhint: ")
+
+
 def test_json_format_gives_json(llmasos, make_tiny):
     model = make_tiny(TinyModel(context_length=4096))
     result = llmasos("run", model, "a person", "--schema", "name, age int", "--seed", "1", "--logit-bias", '"=3')

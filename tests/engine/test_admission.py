@@ -11,7 +11,7 @@ import pytest
 
 from doubles.blocks import needs_kernels
 from llmasos import kernels
-from llmasos.engine import admission, vocabulary
+from llmasos.engine import admission, grammar_check, vocabulary
 from llmasos.engine.bindings import lib
 from llmasos.engine.candidates import AllTokens
 from llmasos.engine.context import Context, ContextOptions
@@ -136,6 +136,13 @@ def test_a_grammar_that_no_token_fits_ends_the_answer_with_a_clear_error(tiny_mo
             list(sequence)
         assert stuck.value.hint
     model.close()
+
+
+def test_a_grammar_that_takes_too_long_ends_the_answer_with_a_clear_error(engine: Engine, monkeypatch):
+    monkeypatch.setattr(grammar_check, "LONGEST_CALL", -1.0)
+    monkeypatch.setattr(grammar_check, "LONGEST_TOKEN", 0.0)
+    with pytest.raises(BadInputError, match="too many ways to read what the answer says by now"):
+        tokens_of(engine, SAMPLINGS["default"], GRAMMARS["words"])
 
 
 # How tokens begin.

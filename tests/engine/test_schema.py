@@ -182,12 +182,16 @@ REFUSED = [
     ({"required": ["a"], "additionalProperties": False}, "`false` at `#/additionalProperties`"),
     ({"properties": {"next": {"$ref": "#"}}, "required": ["next"]}, "each one would go on for ever"),
     ({"$ref": "#"}, "no document can satisfy the schema"),
+    ({"const": {1, 2}}, "`enum` or `const` has a value that is not JSON"),
     # too large
+    ({"minLength": 10**6}, "whatever the schema admits has more than 100,000 characters"),
+    ({"items": {"minItems": 1000}, "minItems": 1000}, "whatever the schema admits has more than 100,000 characters"),
+    ({"enum": list(range(50_001))}, "`enum` has more than 50,000 values"),
     ({"allOf": [{"anyOf": [{"minLength": 2 * n}, {"maxLength": 2 * n}]} for n in range(40)]}, "too many alternatives"),
 ]
 
 
-@pytest.mark.parametrize(("schema", "message"), REFUSED, ids=lambda part: canonical(part)[:60])
+@pytest.mark.parametrize(("schema", "message"), REFUSED, ids=lambda part: str(part)[:60])
 def test_a_schema_that_no_grammar_can_guarantee_is_refused_and_the_place_named(schema: Any, message: str) -> None:
     with pytest.raises(BadInputError) as refusal:
         grammar_of_schema(schema)
@@ -203,8 +207,26 @@ def nested(levels: int) -> dict[str, Any]:
     return {"$defs": definitions, "$ref": f"#/$defs/{levels}"}
 
 
+def fanned(levels: int) -> dict[str, Any]:
+    """Each level holds the next one twice."""
+    twice = [{"$ref": f"#/$defs/{level + 1}"} for level in range(levels)]
+    definitions = {str(level): {"properties": {"a": next_, "b": next_}} for level, next_ in enumerate(twice)}
+    return {"$defs": {**definitions, str(levels): {"type": "null"}}, "$ref": "#/$defs/0"}
+
+
+def deep(levels: int) -> dict[str, Any]:
+    return {"properties": {"a": deep(levels - 1)}, "required": ["a"]} if levels else {"type": "null"}
+
+
 HUGE = [
     nested(50),
+    fanned(60),
+    deep(480),
+    {"required": [f"p{n}" for n in range(10_000)]},
+    {"enum": [f"value number {n}" for n in range(50_000)]},
+    {"anyOf": [{"properties": {f"k{n}-{m}": {} for m in range(30)}} for n in range(400)]},
+    {"type": "string", "maxLength": 10**30},
+    {"type": "array", "maxItems": 10**9, "items": {"type": "string", "maxLength": 10**9}},
     {"allOf": [{"$ref": "#"}, {"$ref": "#"}]},
     {"oneOf": [{"properties": {"k": {"const": n}}, "required": ["k"]} for n in range(2000)]},
     {"properties": {f"p{n}": {"enum": ["x" * 200, n]} for n in range(5000)}},
@@ -217,7 +239,7 @@ HUGE = [
 ]
 
 
-@pytest.mark.parametrize("schema", HUGE, ids=lambda schema: canonical(schema)[:60])
+@pytest.mark.parametrize("schema", HUGE, ids=lambda schema: " ".join(schema))
 def test_a_huge_schema_is_converted_or_refused_at_once(schema: Any) -> None:
     start = time.perf_counter()
     try:

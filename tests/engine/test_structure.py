@@ -53,7 +53,8 @@ def test_nothing_said_is_no_grammar(shape: dict[str, Any]):
         ({"schema": "name", "regex": "a"}, "schema and regex each say what the answer looks like"),
         ({"format": "json", "grammar": 'root ::= "a"'}, "format and grammar each say"),
         ({"format": "xml"}, "the format is `json`, not `xml`"),
-        ({"regex": b"a"}, "a regular expression is a text, not bytes"),
+        ({"regex": b"a"}, "regex takes a text, not bytes"),
+        ({"grammar": 3}, "grammar takes a text, not int"),
     ],
     ids=str,
 )

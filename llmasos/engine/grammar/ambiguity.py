@@ -6,6 +6,7 @@ to it when a token has been chosen; but while it looks whether a token may come,
 
 from __future__ import annotations
 
+import functools
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ _PLACES_AT_MOST = 2_000
 _WORK_OF_WALK, _WORK_OF_BEGINNING = 30_000, 10
 _WORK_AT_MOST = 100_000
 _RANGES_TRIED = 8
+_RUNS, _BY_CHANCE = 8, 3  # texts that are read beside that which always has the most ways
 
 _Choosing: TypeAlias = Callable[[dict[int, int]], int]  # of characters, each with the number of ways that go on with it
 _Top: TypeAlias = tuple[Node, int]  # a Text and the place in it, or a Characters
@@ -55,10 +57,23 @@ def longest_piece(grammar: Grammar) -> int | None:
             beginning = walker.beginning(name)
         except _TooLongError:
             raise _too_many_ways(name) from None
-        longest = min(longest, walker.steps_of_worst(beginning))
-        if all(walker.gets_lost(beginning, chance) for _ in range(3)):
+        runs = [functools.partial(_again, code) for code in sorted(walker.next_codes(beginning))[:_RUNS]]
+        on_purpose: list[_Choosing] = [_with_most, *runs]
+        chosen = [walker.follow(beginning, choose)[0] for choose in on_purpose]
+        by_chance = [walker.follow(beginning, lambda ways: chance.choice(sorted(ways))) for _ in range(_BY_CHANCE)]
+        if all(is_lost for _, is_lost in by_chance):
             raise _too_many_ways(name)
+        longest = min(longest, *chosen, *(steps for steps, _ in by_chance))
     return None if longest == _CHARACTERS else max(1, longest)
+
+
+def _with_most(ways: dict[int, int]) -> int:
+    return max(ways, key=lambda code: ways[code])
+
+
+def _again(code: int, ways: dict[int, int]) -> int:
+    """The same character as long as it goes: most long tokens are blanks, dashes or the like."""
+    return code if code in ways else _with_most(ways)
 
 
 def _too_many_ways(name: str) -> BadInputError:
@@ -85,35 +100,34 @@ class _Walker:
         self._enough = self.work + _WORK_OF_WALK
         return dict.fromkeys(self._opened(self._place(self._grammar.rules[name], None)), 1)
 
-    def steps_of_worst(self, ways: _Ways) -> int:
-        """How many characters can be read without too many ways, if each time that is chosen which has the most."""
-        most = max(_WAYS_AT_MOST, 2 * len(ways))
-        for step, found in enumerate(
-            self._walk(ways, lambda following: max(following, key=lambda code: following[code]))
-        ):
-            if found is None or sum(found.values()) > most:
-                return step
-        return _CHARACTERS
+    def follow(self, ways: _Ways, choose: _Choosing) -> tuple[int, bool]:
+        """How many characters that `choose` chooses can be read without too many ways, and whether places get lost.
 
-    def gets_lost(self, ways: _Ways, chance: random.Random) -> bool:
-        """Whether there are at some time too many places while a random text is read."""
-        most = max(_PLACES_AT_MOST, 2 * len(ways))
-        walk = self._walk(ways, lambda following: chance.choice(sorted(following)))
-        return any(found is None or len(found) > most for found in walk)
+        That is when there are too many of them, or it takes too long.
+        """
+        few_ways, few_places = max(_WAYS_AT_MOST, 2 * len(ways)), max(_PLACES_AT_MOST, 2 * len(ways))
+        steps = _CHARACTERS
+        for step, found in enumerate(self._walk(ways, choose)):
+            is_lost = found is None or len(found) > few_places
+            if is_lost or (found and sum(found.values()) > few_ways):
+                steps = min(steps, step)
+            if is_lost:
+                return steps, True
+        return steps, False
 
     def _walk(self, ways: _Ways, choose: _Choosing) -> Iterator[_Ways | None]:
         """The ways after each character that `choose` chooses, until none goes on; None if that takes too long."""
         self._enough = self.work + _WORK_OF_WALK + _WORK_OF_BEGINNING * len(ways)
         try:
             for _ in range(_CHARACTERS):
-                if not (following := self._codes(ways)):
+                if not (following := self.next_codes(ways)):
                     return
                 ways = self._read(ways, choose(following))
                 yield ways
         except _TooLongError:
             yield None
 
-    def _codes(self, ways: _Ways) -> dict[int, int]:
+    def next_codes(self, ways: _Ways) -> dict[int, int]:
         """Characters that may come next, and with how many ways each goes on."""
         tops: defaultdict[_Top, int] = defaultdict(int)
         for place, count in ways.items():

@@ -16,6 +16,7 @@ SPACE_RULES: dict[str, Node] = {
 }
 SPACE = Rule("space")
 COLON = series(":", optional(Text(" ")))
+_IN_A_RULE = 20  # required members: one longer rule would be copied for each of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def object_node(members: Sequence[Member], extra: Node | None, least: int, most:
         for count in range(min(highest, len(members)) + 1)
     ]
     for index in reversed(range(len(members))):
-        if index >= first_optional:  # more than one way leads on from here
+        if index >= first_optional or index % _IN_A_RULE == 0:  # more than one way leads on from here, or a long one
             rests = [rules.share("members", rest) for rest in rests]
         counts = range(min(highest, index) + 1)
         rests = [_with_member(members[index], count, rests, can_grow=most is None or count < most) for count in counts]

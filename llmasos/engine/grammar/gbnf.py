@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -19,6 +19,7 @@ _WORK_OF_RULE = 10
 SIZE_AT_MOST = 400_000  # characters written, and steps that llama.cpp makes of the repetitions
 # llama.cpp writes each repetition out, refuses more than 2000 and silently forgets an upper bound above 2000
 MOST_REPETITIONS = 2_000
+SHORTEST_AT_MOST = 100_000  # characters: no model writes as many
 REPETITIONS_AT_MOST = 200
 
 
@@ -127,6 +128,38 @@ def _without_empty(node: Node) -> Node:
     return choice(series(_without_empty(part), *parts[index + 1 :]) for index, part in enumerate(parts))
 
 
+def shortest_texts(nodes: Mapping[str, Node]) -> dict[str, float]:
+    """How many characters the shortest text of each rule has; infinity for one that never ends."""
+    users: defaultdict[str, set[str]] = defaultdict(set)
+    for name, node in nodes.items():
+        for used in rules_in(node):
+            users[used].add(name)
+    found = dict.fromkeys(nodes, math.inf)
+    waiting = dict.fromkeys(nodes)
+    while waiting:
+        name = next(reversed(waiting))
+        del waiting[name]
+        shortest = _shortest(nodes[name], found)
+        if shortest < found[name]:
+            found[name] = shortest
+            waiting.update(dict.fromkeys(users[name]))
+    return found
+
+
+def _shortest(node: Node, known: Mapping[str, float]) -> float:
+    if isinstance(node, Text):
+        return len(node.text)
+    if isinstance(node, Rule):
+        return known[node.name]
+    if isinstance(node, Series):
+        return sum(_shortest(part, known) for part in node.parts)
+    if isinstance(node, Choice):
+        return min((_shortest(option, known) for option in node.options), default=math.inf)
+    if isinstance(node, Repeat):
+        return node.least * _shortest(node.part, known) if node.least else 0
+    return 1
+
+
 class Rules:
     """Named rules while they are being collected; `builtin` ones are written only when used."""
 
@@ -167,9 +200,14 @@ class Rules:
 
     def text(self, root: str) -> str | None:
         """The grammar, without what can never end; None when that leaves nothing at all."""
-        productive = rules_for_which(can_end, self._nodes)
-        if root not in productive:
+        shortest = shortest_texts(self._nodes)
+        if shortest[root] == math.inf:
             return None
+        if shortest[root] > SHORTEST_AT_MOST:
+            raise BadInputError(
+                f"whatever the schema admits has more than {SHORTEST_AT_MOST:,} characters", hint="ask for less"
+            )
+        productive = {name for name, length in shortest.items() if length < math.inf}
         return _Writer({name: _cut(self._nodes[name], productive) for name in productive}).text(root)
 
 
@@ -185,22 +223,6 @@ def rules_in(node: Node) -> Iterator[str]:
     elif isinstance(node, Series | Choice):
         for child in node.parts if isinstance(node, Series) else node.options:
             yield from rules_in(child)
-
-
-def rules_for_which(holds: Callable[[Node, Container[str]], bool], nodes: Mapping[str, Node]) -> dict[str, None]:
-    """The rules whose nodes are such, where that is told of a node given the rules of which it is known already."""
-    users: defaultdict[str, list[str]] = defaultdict(list)
-    for name, node in nodes.items():
-        for used in rules_in(node):
-            users[used].append(name)
-    found: dict[str, None] = {}
-    waiting = list(nodes)
-    while waiting:
-        name = waiting.pop()
-        if name not in found and holds(nodes[name], found):
-            found[name] = None
-            waiting.extend(users[name])
-    return found
 
 
 def can_end(node: Node, productive: Container[str] = ()) -> bool:

@@ -16,7 +16,7 @@ from typing import NoReturn
 from llmasos.engine.grammar.automaton import Spelling, automaton_node, is_deterministic
 from llmasos.engine.grammar.characters import Ranges, minus, plain_character, union
 from llmasos.engine.grammar.gbnf import EMPTY, Node, Rules, Series, choice, repeat, series
-from llmasos.engine.grammar.strings import fit, json_character, lengths
+from llmasos.engine.grammar.strings import fit, json_character
 
 _DATE = (  # years 1000 to 2999; a 29th of February only where there is one
     r"([12]\d{3}-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))"
@@ -34,7 +34,6 @@ FORMATS = {
 _LENGTH_AT_MOST = 5_000
 _DEPTH_AT_MOST = 40
 _COUNT_AT_MOST = 100_000
-_SHORTEST_AT_MOST = 100_000  # characters: no model writes as many
 
 _ASCII: Ranges = ((9, 10), (13, 13), (0x20, 0x7E))
 _ANYTHING: Ranges = ((9, 10), (13, 13), (0x20, 0x10FFFF))  # control characters only where a pattern names them
@@ -110,8 +109,6 @@ def text_pattern_node(pattern: str, rules: Rules) -> Node:
 
 def _without_ambiguity(reader: _Reader, least: int, most: float, rules: Rules) -> Node:
     node = reader.pattern()
-    if lengths(node)[0] > _SHORTEST_AT_MOST:
-        raise PatternError(f"is matched by no text of fewer than {lengths(node)[0]:,} characters", "lower its counts")
     fitting = fit(node, least, most) if is_deterministic(node, reader.leaves) else None
     if fitting is None:
         fitting = automaton_node(node, reader.leaves, least, most, spell=reader.spell, rules=rules)

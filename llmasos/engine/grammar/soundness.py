@@ -6,13 +6,17 @@ anew in each rule: llama.cpp takes such grammars, and then hangs, takes all the 
 
 from __future__ import annotations
 
+import collections
 import functools
+import math
+import re
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 from llmasos.engine.grammar.ambiguity import longest_piece
 from llmasos.engine.grammar.gbnf import (
+    SHORTEST_AT_MOST,
     SIZE_AT_MOST,
     Characters,
     Choice,
@@ -22,16 +26,17 @@ from llmasos.engine.grammar.gbnf import (
     Series,
     Text,
     can_be_empty,
-    can_end,
-    rules_for_which,
     rules_in,
+    shortest_texts,
 )
 from llmasos.engine.grammar.reading import read_grammar
 from llmasos.errors import BadInputError
 
-_KEPT = 64  # answers of `examine`
+_KEPT = 64  # answers of `examine`, and grammars that are vouched for
+_own: collections.deque[str] = collections.deque(maxlen=_KEPT)
+_WIDE_EXCLUDED = re.compile(r"\[\^[^]]*\\[uU]")  # as `character_class` writes it
 _DEPTH_AT_MOST = 10_000  # of rules that begin with rules: llama.cpp follows them by recursion
-_BEGINNINGS_AT_MOST = 10_000  # of a rule: llama.cpp compares each with each
+_BEGINNINGS_AT_MOST = 5_000  # of a rule: llama.cpp compares each with each
 _ALL_BEGINNINGS_AT_MOST = 20_000_000
 
 
@@ -49,9 +54,18 @@ class Nature:
     longest_piece: int | None
 
 
+def vouch(text: str) -> str:
+    """Says of one of llmasos' own grammars that it is sound: to read it again would take longer than to make it."""
+    if text not in _own:
+        _own.append(text)
+    return text
+
+
 @functools.lru_cache(maxsize=_KEPT)
 def examine(text: str) -> Nature:
     """Raises BadInputError for what is no grammar, or one that could not be followed to its end."""
+    if text in _own:
+        return Nature(names_tokens=False, excludes_wide=_WIDE_EXCLUDED.search(text) is not None, longest_piece=None)
     grammar = read_grammar(text)
     rules = grammar.rules
     if "root" not in rules:
@@ -59,10 +73,11 @@ def examine(text: str) -> Nature:
     for name, node in rules.items():
         if missing := next((used for used in rules_in(node) if used not in rules), None):
             raise _unusable(f"`{name}` uses `{missing}`, and there is no such rule")
-    _require_ends(rules)
+    shortest = shortest_texts(rules)
+    _require_ends(rules, shortest)
     if sum(map(_steps, rules.values())) > SIZE_AT_MOST:
         raise _unusable("it is too large with its repetitions written out", "use smaller counts")
-    empty = rules_for_which(can_be_empty, rules)
+    empty = {name for name, length in shortest.items() if length == 0}
     _require_few_beginnings(rules, empty)
     return Nature(grammar.names_tokens, grammar.excludes_wide, longest_piece(grammar))
 
@@ -71,11 +86,12 @@ def _unusable(problem: str, hint: str | None = None) -> BadInputError:
     return BadInputError(f"the grammar can't be used: {problem}", hint=hint)
 
 
-def _require_ends(rules: Mapping[str, Node]) -> None:
-    endless = rules.keys() - rules_for_which(can_end, rules).keys()
+def _require_ends(rules: Mapping[str, Node], shortest: Mapping[str, float]) -> None:
     for name in _reachable(rules):
-        if name in endless:
+        if shortest[name] == math.inf:
             raise _unusable(f"`{name}` never comes to an end", f"give it an alternative without `{name}`")
+    if shortest["root"] > SHORTEST_AT_MOST:
+        raise _unusable(f"whatever it admits has more than {SHORTEST_AT_MOST:,} characters", "use smaller counts")
 
 
 def _reachable(rules: Mapping[str, Node]) -> Iterator[str]:
