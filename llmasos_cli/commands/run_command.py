@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmasos.engine.options import (
-    ALL_OPTIONS,
     AnswerOptions,
     BeamOptions,
     ChatOptions,
@@ -21,13 +20,13 @@ from llmasos.errors import UsageError
 from llmasos.files import require_writable
 from llmasos_cli import output
 from llmasos_cli.answers import Writing, write_answers
+from llmasos_cli.choices import Chosen, choose, tell_plan, warn_of_unused_gpu
 from llmasos_cli.options import JsonOption, ModelArgument, OfflineOption, VerboseOption, takes
 from llmasos_cli.prompts import FileOption, PromptArgument, read_file, read_prompt
 
 if TYPE_CHECKING:
     from llmasos.chat.prompt import Prompter
     from llmasos.load import Loaded
-    from llmasos.locate import Located
 
 SEEDS = 2**32 - 1  # the one beyond means a random seed to llama.cpp
 MOST_AT_A_TIME = 16  # answers to one prompt
@@ -132,11 +131,6 @@ def run_command(
     llmasos run smollm2 "Three colours" --schema 'colours list' --json
     llmasos run smollm2 "When did it begin?" --regex '[0-9]{4}-[0-9]{2}-[0-9]{2}'
     """
-    from llmasos.locate import locate, locate_adapter
-    from llmasos.settings import configured, is_offline, layered, own_parameters, read_config, unknown_keys
-
-    for warning in unknown_keys(read_config(), *ALL_OPTIONS):
-        output.note(f"warning: {warning}")
     for written in filter(None, (output_file, prompt_cache)):
         require_writable(written)
     text = read_prompt(prompt, file or [])
@@ -145,22 +139,7 @@ def run_command(
     flags = {**sampling, **limits, **beams, **loading, **chatting}
     _require_no_draw(beams, sampling, count)
     _require_meaning(wanted, flags)
-    for options in ALL_OPTIONS:
-        layered(options, *configured(options), flags)  # a wrong value is told before anything is pulled
-    for adapter in layered(LoadOptions, *configured(LoadOptions), flags).lora:
-        locate_adapter(adapter)
-    offline = offline or is_offline()
-    located = locate(model, progress=output.make_progress(), offline=offline)
-    own, troubles = own_parameters(located.parameters or "{}", *ALL_OPTIONS)
-    for trouble in troubles:
-        output.note(f"note: {trouble}")
-    suggested_context = own.pop("context_length", 0)
-    for name in ("lora", "draft"):
-        own.pop(name, None)  # a model names no files of this disk
-    chosen = [layered(options, own, *configured(options), flags) for options in ALL_OPTIONS]
-    named = next(options.draft for options in chosen if isinstance(options, LoadOptions))
-    draft = locate(named, progress=output.make_progress(), offline=offline) if named else None
-    _answer(located, wanted, *chosen, draft=draft, suggested_context=suggested_context, verbose=verbose)
+    _answer(choose(model, flags, offline=offline), wanted, verbose=verbose)
 
 
 def _require_no_draw(beams: dict[str, Any], sampling: dict[str, Any], count: int) -> None:
@@ -212,41 +191,30 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _answer(
-    located: Located,
-    wanted: _Wanted,
-    sampling: Any,
-    limits: Any,
-    loading: Any,
-    beams: Any,
-    chatting: Any,
-    *,
-    draft: Located | None,
-    suggested_context: int,
-    verbose: bool,
-) -> None:
+def _answer(chosen: Chosen, wanted: _Wanted, *, verbose: bool) -> None:
     from llmasos.engine.bindings import log
     from llmasos.load import Loaded
 
     log.is_shown = verbose
+    sampling, limits, loading, beams = chosen.sampling, chosen.limits, chosen.loading, chosen.beams
     answer_tokens = UNKNOWN_ANSWER_TOKENS if limits.max_tokens is None else limits.max_tokens
     with Loaded(
-        located,
+        chosen.located,
         loading,
         answer_tokens=answer_tokens,
         prompt_bytes=len(wanted.text.encode()),
-        suggested_context=suggested_context,
+        suggested_context=chosen.suggested_context,
         progress=output.make_progress(),
         meanwhile=_import_what_comes_next,
-        draft=draft,
+        draft=chosen.draft,
     ) as loaded:
-        _warn_of_unused_gpu(loaded)
-        prompter = _make_prompter(loaded, wanted, chatting.think, has_shape=sampling.grammar is not None)
+        warn_of_unused_gpu(loaded)
+        prompter = _make_prompter(loaded, wanted, chosen.chatting.think, has_shape=sampling.grammar is not None)
         asked = prompter.prompt(wanted.text)
         at_a_time = 1 if loading.deterministic else min(wanted.count, MOST_AT_A_TIME)
         parallel = max(beams.num_beams, at_a_time)
         with loaded.start(len(asked.tokens), parallel=parallel) as engine:
-            _tell_plan(loaded, verbose=verbose)
+            tell_plan(loaded, verbose=verbose)
             if wanted.prompt_cache:
                 engine.restore(wanted.prompt_cache, loaded.identity)
             fitted = prompter.fit(wanted.text, engine, limits.on_overflow)
@@ -260,20 +228,11 @@ def _answer(
                 sequences = [
                     engine.submit(fitted.tokens, each, limits, scores=scores, shown=asked.shown) for each in samplings
                 ]
-            shows_thought = output.is_seen() if chatting.think is None else chatting.think
+            shows_thought = output.is_seen() if chosen.chatting.think is None else chosen.chatting.think
             how = Writing(asked.form, shows_thought, wanted.as_json, wanted.with_stats, wanted.to_file, wanted.count)
             answers = write_answers(engine, sequences, how)
             if wanted.prompt_cache and answers[0].prompt_tokens - answers[0].cached_tokens >= WORTH_KEEPING:
                 engine.save(fitted.tokens, wanted.prompt_cache, loaded.identity)
-
-
-def _tell_plan(loaded: Loaded, *, verbose: bool) -> None:
-    from llmasos.hardware.plan import describe
-
-    if verbose:
-        output.note(f"llmasos: {describe(loaded.plan, loaded.machine)}")
-    if loaded.plan.beyond_training:
-        output.note("warning: the context is longer than what the model was trained for; answers may suffer")
 
 
 def _import_what_comes_next() -> None:
@@ -296,20 +255,6 @@ def _make_prompter(loaded: Loaded, wanted: _Wanted, think: bool | None, *, has_s
     system = own if wanted.system is None else wanted.system
     chat = Chat(loaded.model, text) if text else None
     return Prompter(loaded.model, chat, system, think=think, has_shape=has_shape)
-
-
-def _warn_of_unused_gpu(loaded: Loaded) -> None:
-    """Nothing runs on the processor silently while a graphics card is there, unless that was asked for."""
-    from llmasos.engine.build import FLAGS, install_command
-
-    asked = loaded.options.gpu_layers
-    if loaded.machine.cards or asked == 0:
-        return
-    if maker := loaded.machine.unused_gpu:
-        output.note(f"warning: the engine was not built for this machine's {maker} graphics card; the processor works")
-        output.note(f"hint: {install_command(FLAGS[maker])}, or --gpu-layers 0 to be content with that")
-    elif asked:
-        output.note(f"warning: --gpu-layers {asked} was asked for and there is no graphics card; the processor works")
 
 
 def _with_seeds(sampling: Any, count: int) -> list[Any]:
