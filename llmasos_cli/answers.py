@@ -49,12 +49,12 @@ def write_answers(engine: Engine, sequences: list[Sequence], writing: Writing) -
         for answer, has_been_shown in _answers_of(engine, sequence, writing, is_first=not texts):
             answers.append(answer)
             reply = read_reply(answer.text, writing.form)
-            _tell_end(engine, sequence, answer, reply)
             if texts and not writing.as_json:
                 texts.append(BETWEEN_ANSWERS)
             texts.append(_json_line(answer, reply, engine.model) if writing.as_json else f"{reply.content}\n")
             if writing.to_file is None:
                 output.write("\n" if has_been_shown else texts[-1])
+            _tell_end(engine, sequence, answer, reply)
             if writing.with_stats:
                 output.note(_stats(answer))
     if writing.to_file:
