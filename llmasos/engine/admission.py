@@ -102,8 +102,7 @@ def _worth_asking(grammar: GrammarCheck, *, after_blanks: bool = False) -> Token
         seconds = ()
     elif after_blanks:
         seconds = _admitted_beginnings(grammar, vocabulary.after_blanks)
-    found = vocabulary.beginning_with([*firsts, ENDS, *seconds])
-    return np.union1d(found, _shown(grammar)).astype(np.int32) if grammar.shown else found
+    return vocabulary.beginning_with([*firsts, ENDS, *seconds], also=grammar.shown)
 
 
 def _admitted_beginnings(grammar: GrammarCheck, shortest: Shortest) -> list[int]:
@@ -121,13 +120,9 @@ def _is_text(grammar: GrammarCheck, tokens: Tokens) -> npt.NDArray[np.bool_]:
     if nature.names_tokens:
         return np.ones(len(tokens), bool)
     is_text: npt.NDArray[np.bool_] = vocabulary.has_text[tokens]
-    if grammar.shown:
-        is_text = is_text | np.isin(tokens, _shown(grammar))
+    for shown in grammar.shown:
+        is_text |= tokens == shown
     return is_text if nature.longest_piece is None else is_text & (vocabulary.lengths[tokens] <= nature.longest_piece)
-
-
-def _shown(grammar: GrammarCheck) -> Tokens:
-    return np.fromiter(grammar.shown, np.int32)
 
 
 def _pointer(entries: Entries) -> Any:

@@ -47,13 +47,15 @@ class Vocabulary:
         self.lengths = np.where(beginnings == ENDS, 0, lengths)
         self.first_bytes = Shortest(beginnings, lengths, 0, 1)
         self.after_blanks = Shortest(beginnings, lengths, AFTER_BLANK, 2)
-        self._order = np.argsort(beginnings, kind="stable").astype(np.int32)
-        self._starts = np.searchsorted(beginnings[self._order], np.arange(BEGINNINGS + 1))
+        self._beginnings = beginnings
 
-    def beginning_with(self, beginnings: Collection[int]) -> Tokens:
-        """The tokens that begin so, in their order."""
-        found = [self._order[self._starts[each] : self._starts[each + 1]] for each in beginnings]
-        return np.sort(np.concatenate(found))
+    def beginning_with(self, beginnings: Collection[int], also: Collection[int] = ()) -> Tokens:
+        """The tokens that begin so, and those named beside, in their order."""
+        is_wanted = np.zeros(BEGINNINGS, bool)
+        is_wanted[list(beginnings)] = True
+        is_found = is_wanted[self._beginnings]
+        is_found[list(also)] = True
+        return np.flatnonzero(is_found).astype(np.int32)
 
 
 def vocabulary_of(model: Model) -> Vocabulary:
