@@ -10,7 +10,8 @@
     │   └── PromptTooLongError      a prompt longer than the context
     ├── TryAgainError          75   a later try may work
     │   ├── NetworkError            the network or the other side failed
-    │   └── BusyError               somebody else holds the lock
+    │   ├── BusyError               somebody else holds the lock
+    │   └── StoppedError            the process that was asked has ended
     ├── AccessDeniedError       1   the other side wants a token or a licence accepted
     ├── DiskFullError           1   no room left
     └── NameTakenError          1   another model has that name already
@@ -106,6 +107,10 @@ class NetworkError(TryAgainError):
 
 
 class BusyError(TryAgainError):
+    pass
+
+
+class StoppedError(TryAgainError):
     pass
 
 

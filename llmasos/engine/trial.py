@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from llmasos import children
 from llmasos.engine.build import VERSION
 from llmasos.errors import CorruptModelError, LlmasosError
 from llmasos.files import write_whole
@@ -60,14 +61,18 @@ def _place(paths: Sequence[Path], verdicts: Path) -> Path:
 
 def _try_in_child(paths: Sequence[Path], adapter: Path | None) -> str | None:
     """`passed`, or what is wrong with the file; None if the child ended in a way that says nothing of it."""
-    command = [sys.executable, *(["-P"] if sys.version_info >= (3, 11) else []), "-m", "llmasos.engine.trial"]
     try:
         child = subprocess.run(
-            [*command, *([f"--adapter={adapter}"] if adapter else []), "--", *map(str, paths)],
+            [
+                *children.command("llmasos.engine.trial"),
+                *([f"--adapter={adapter}"] if adapter else []),
+                "--",
+                *map(str, paths),
+            ],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=LONGEST_TRIAL_SECONDS,
-            env=_child_environment(),
+            env=children.environment(),
             check=False,
         )
     except subprocess.TimeoutExpired:
@@ -77,12 +82,6 @@ def _try_in_child(paths: Sequence[Path], adapter: Path | None) -> str | None:
     if child.returncode == REFUSED:
         return child.stdout.decode("utf-8", "replace").strip()
     return f"the engine crashed on it{_last_words(child.stderr)}" if child.returncode in CRASHES else None
-
-
-def _child_environment() -> dict[str, str]:
-    """The child finds the same llmasos, however this process found it."""
-    folders = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
 
 
 def _last_words(stderr: bytes) -> str:
