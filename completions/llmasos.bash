@@ -6,7 +6,7 @@
 _llmasos_grammar() {
     case $1 in
         '')
-            arguments='run,tokens,embed,rerank,pull,list,show,cp,rm,import,verify,prune,convert,quantize,export'
+            arguments='run,tokens,embed,rerank,pull,list,show,create,cp,rm,import,verify,prune,convert,quantize,export'
             options='
                 --help
                 --version
@@ -184,7 +184,20 @@ _llmasos_grammar() {
             options='
                 --json
                 --template
+                --modelfile
                 --license
+                --help
+            '
+            ;;
+        create)
+            arguments='@text'
+            options='
+                -f=@files
+                --file=@files
+                -t=@text
+                --type=@text
+                --json
+                --offline
                 --help
             '
             ;;

@@ -13,6 +13,7 @@ _llmasos() {
     'pull:Pulls a model into the store'
     'list:Lists the installed models'
     'show:Shows one installed model: where its file is, what it is, where it came from'
+    'create:Makes a model by a recipe: another one'\''s weights with a system prompt, parameters, an adapter of its own'
     'cp:Gives a model a second name; its files are shared and take no more room'
     'rm:Removes models, and their files unless another model uses them'
     'import:Takes in models from this disk. Files are linked where the file system allows, never moved or changed'
@@ -205,9 +206,21 @@ _llmasos_grammar() {
       _arguments -S \
         '*--json[Print JSON]' \
         '*--template[Print the chat template only]' \
+        '*--modelfile[Print it as a recipe for `create`]' \
         '*--license[Print the licence only]' \
         '*--help[Show how it is called]' \
         '1:model:_llmasos_models'
+      ;;
+    create)
+      _arguments -S \
+        '*-f+[The recipe, a Modelfile as Ollama has them]:f:_files' \
+        '*--file=[The recipe, a Modelfile as Ollama has them]:file:_files' \
+        '*-t+[Quantize the weights to this type]:t: ' \
+        '*--type=[Quantize the weights to this type]:type: ' \
+        '*--json[Print JSON]' \
+        '*--offline[Never use the network]' \
+        '*--help[Show how it is called]' \
+        '1:name: '
       ;;
     cp)
       _arguments -S \

@@ -26,6 +26,7 @@ from llmasos.hardware.machine import read_machine
 from llmasos.hardware.plan import Wishes, plan_context, plan_offload
 from llmasos.hardware.shape import read_shape
 from llmasos.locate import Located, LocatedAdapter, locate_adapter
+from llmasos.modelfile import is_go_template
 from llmasos.paths import find_home
 from llmasos.progress import Progress
 
@@ -165,6 +166,12 @@ class Loaded:
         from llmasos.segments import vectors_of_segments  # NumPy, which nothing else here needs
 
         return Ranker(self.model, self._pooled_options(), vectors_of=vectors_of_segments(self.located.paths))
+
+    @property
+    def template(self) -> str | None:
+        """The chat template, in Jinja: one that was stored with the model, or its file's; None if there is none."""
+        stored = self.located.template
+        return self.model.template if stored is None or is_go_template(stored) else stored
 
     @property
     def identity(self) -> str:

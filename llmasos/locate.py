@@ -33,6 +33,7 @@ class Located:
     template: str | None = None  # in the source's own language, which need not be Jinja
     system: str | None = None
     parameters: str | None = None
+    messages: str | None = None  # that every conversation begins with, as JSON
     adapters: tuple[LocatedAdapter, ...] = ()  # that the model comes with
 
     @property
@@ -142,6 +143,7 @@ def _locate_stored(manifest: Manifest, store: ModelStore) -> Located:
         template=store.text(manifest, "template"),
         system=store.text(manifest, "system"),
         parameters=store.text(manifest, "parameters"),
+        messages=store.text(manifest, "messages"),
         adapters=tuple(
             LocatedAdapter(path, f"the adapter of {manifest.name}") for path in store.paths(manifest, "adapter")
         ),

@@ -24,6 +24,7 @@ COMMANDS = {
     "pull": MODELS,
     "list": MODELS,
     "show": MODELS,
+    "create": MODELS,
     "cp": MODELS,
     "rm": MODELS,
     "import": MODELS,

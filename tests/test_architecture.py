@@ -16,10 +16,10 @@ LONGEST_FILE = 400
 
 # A part imports only itself and what stands before it. Parts that are still to come have their place already.
 PARTS = [
-    "errors", "units", "paths", "files", "children", "settings", "progress", "formats", "kernels", "native", "store",
-    "sources", "hardware", "engine", "quantization", "conversion", "make", "resolve", "pull", "convert", "locate",
-    "quantize", "segments", "load", "runner", "chat", "batch", "evaluation", "quality", "explanation", "distillation",
-    "distributed", "client", "api", "server", "llmasos_cli",
+    "errors", "units", "paths", "files", "children", "settings", "progress", "modelfile", "formats", "kernels",
+    "native", "store", "sources", "hardware", "engine", "quantization", "conversion", "make", "resolve", "pull",
+    "convert", "locate", "quantize", "create", "segments", "load", "runner", "chat", "batch", "evaluation",
+    "quality", "explanation", "distillation", "distributed", "client", "api", "server", "llmasos_cli",
 ]  # fmt: skip
 
 DOORS = {

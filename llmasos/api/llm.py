@@ -333,11 +333,11 @@ class LLM:
 
     def _ask(self, messages: Conversation, wanted: Chatting) -> tuple[Asking, ChatPrompt, Request]:
         asking = self._asking  # which says so of a model that writes nothing
-        return asking, *ask(self._chat, messages, wanted, self._own, self._loaded.located.system)
+        return asking, *ask(self._chat, messages, wanted, self._own, self._loaded.located)
 
     @functools.cached_property
     def _chat(self) -> Chat:
-        text = self._loaded.model.template
+        text = self._loaded.template
         if text is None:
             raise BadInputError(f"{self.name} has no chat template", hint="generate() goes on from a text as it is")
         return Chat(self._loaded.model, text)

@@ -14,26 +14,30 @@ from llmasos.api.requests import Chatting, Request, make_request, require_one, s
 from llmasos.chat.answers.families import AnswerForm
 from llmasos.chat.answers.reader import AnswerReader, Part, Said
 from llmasos.chat.conversation import Chat, ChatPrompt
-from llmasos.chat.messages import Message, as_messages
+from llmasos.chat.messages import Message, as_messages, stored_messages
 from llmasos.engine.options import ChatOptions
+from llmasos.locate import Located
 from llmasos.settings import configured, layered
 
 Conversation = str | Sequence[Message]  # a question, or all messages
 
 
 def ask(
-    chat: Chat, messages: Conversation, wanted: Chatting, own: Mapping[str, Any], own_system: str | None
+    chat: Chat, messages: Conversation, wanted: Chatting, own: Mapping[str, Any], located: Located
 ) -> tuple[ChatPrompt, Request]:
     """The prompt of a conversation, and what is asked of the one answer to it.
 
-    `own` are the model's own options; its own system prompt goes before a question that comes without another.
+    `own` are the model's own options; its own system prompt and messages, if it was `located` with such, go before a
+    question that comes without others.
     """
     chosen, others = split_chatting(wanted)
     request = make_request(others, own, draws=True)
     require_one(request)
     system = chosen.pop("system", None)
     if isinstance(messages, str):
-        messages = as_messages(messages, own_system if system is None else system)
+        messages = as_messages(
+            messages, located.system if system is None else system, stored_messages(located.messages)
+        )
     elif system is not None:
         messages = [{"role": "system", "content": system}, *messages]
     think = layered(ChatOptions, own, *configured(ChatOptions), chosen).think

@@ -11,7 +11,7 @@ import json
 import re
 import secrets
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,10 +64,19 @@ class Reply:
         return message
 
 
-def as_messages(prompt: str, system: str | None = None) -> list[Message]:
-    """One question, with the system prompt before it if there is one."""
+def as_messages(prompt: str, system: str | None = None, before: Iterable[Message] = ()) -> list[Message]:
+    """One question, with the system prompt before it if there is one, and messages between the two."""
     messages = [{"role": "system", "content": system}] if system else []
-    return [*messages, {"role": "user", "content": prompt}]
+    return [*messages, *before, {"role": "user", "content": prompt}]
+
+
+def stored_messages(text: str | None) -> list[Message]:
+    """The messages with which a stored model begins every conversation; none where the JSON is not sound."""
+    found = sound_json(text or "[]")
+    try:
+        return list(normal_messages(found)) if isinstance(found, list) and found else []
+    except BadInputError:
+        return []
 
 
 def normal_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:

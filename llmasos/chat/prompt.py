@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from llmasos.chat.answers.families import AnswerForm
 from llmasos.chat.answers.reader import read_reply
 from llmasos.chat.conversation import Chat, ChatPrompt
-from llmasos.chat.messages import as_messages
+from llmasos.chat.messages import Message, as_messages
 from llmasos.chat.overflow import SUMMARY_REQUEST, FittedPrompt, Tools, fit_prompt
 from llmasos.engine.engine import Engine
 from llmasos.engine.model import Model
@@ -19,7 +19,8 @@ from llmasos.errors import BadInputError
 class Prompter:
     """Makes prompts for one model: through its chat template, or raw.
 
-    `think` turns reasoning on or off; `has_shape`: a grammar rules over the answers (see `Chat.prompt`).
+    `before` are messages that stand between system prompt and question. `think` turns reasoning on or off; `has_shape`:
+    a grammar rules over the answers (see `Chat.prompt`).
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class Prompter:
         chat: Chat | None,
         system: str | None,
         *,
+        before: Iterable[Message] = (),
         think: bool | None = None,
         has_shape: bool = False,
     ) -> None:
@@ -38,6 +40,7 @@ class Prompter:
         self._model = model
         self._chat = chat
         self._system = system
+        self._before = list(before)
         self._think, self._has_shape = think, has_shape
 
     def prompt(self, text: str) -> ChatPrompt:
@@ -45,7 +48,7 @@ class Prompter:
         if self._chat is None:
             tokens = self._model.tokenize(text, add_special=True, parse_special=False)
             return ChatPrompt(tokens, AnswerForm(reasoning=None), frozenset())
-        messages = as_messages(text, self._system)
+        messages = as_messages(text, self._system, self._before)
         return self._chat.prompt(messages, think=self._think, has_shape=self._has_shape)
 
     def fit(self, text: str, engine: Engine, policy: str) -> FittedPrompt:

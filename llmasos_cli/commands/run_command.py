@@ -242,9 +242,10 @@ def _import_what_comes_next() -> None:
 
 def _make_prompter(loaded: Loaded, wanted: _Wanted, think: bool | None, *, has_shape: bool) -> Prompter:
     from llmasos.chat.conversation import Chat
+    from llmasos.chat.messages import stored_messages
     from llmasos.chat.prompt import Prompter
 
-    text = loaded.model.template
+    text = loaded.template
     if wanted.is_raw:
         if wanted.system:
             raise UsageError("--raw sends the text as it is, so there is no place for --system")
@@ -254,7 +255,8 @@ def _make_prompter(loaded: Loaded, wanted: _Wanted, think: bool | None, *, has_s
     own = loaded.located.system if text else None
     system = own if wanted.system is None else wanted.system
     chat = Chat(loaded.model, text) if text else None
-    return Prompter(loaded.model, chat, system, think=think, has_shape=has_shape)
+    before = stored_messages(loaded.located.messages) if chat else []
+    return Prompter(loaded.model, chat, system, before=before, think=think, has_shape=has_shape)
 
 
 def _with_seeds(sampling: Any, count: int) -> list[Any]:

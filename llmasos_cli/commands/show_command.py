@@ -21,6 +21,7 @@ def show_command(
     model: NameArgument,
     json: JsonOption = False,
     template: Annotated[bool, typer.Option("--template", help="Print the chat template only.")] = False,
+    modelfile: Annotated[bool, typer.Option("--modelfile", help="Print it as a recipe for `create`.")] = False,
     license_text: Annotated[bool, typer.Option("--license", help="Print the licence only.")] = False,
 ) -> None:
     """Shows one installed model: where its file is, what it is, where it came from.
@@ -28,11 +29,14 @@ def show_command(
     llmasos show smollm2
     llmasos show smollm2 --json
     llmasos show smollm2 --template
+    llmasos show smollm2 --modelfile > Modelfile
     """
     store = ModelStore()
     manifest = store.get(model)
     if template:
         output.write_text(store.text(manifest, "template") or _template_inside(manifest, store))
+    elif modelfile:
+        output.write_text(_modelfile(manifest, store))
     elif license_text:
         output.write_text(store.text(manifest, "license") or manifest.license or "unknown")
     elif json:
@@ -104,6 +108,13 @@ def _readable(manifest: Manifest, store: ModelStore) -> dict[str, str]:
         "digest": manifest.digest,
         "path": str(paths[0]) if paths else "-",
     }
+
+
+def _modelfile(manifest: Manifest, store: ModelStore) -> str:
+    from llmasos.create import recipe_of
+    from llmasos.modelfile import modelfile_text
+
+    return modelfile_text(recipe_of(manifest, store))
 
 
 def _template_inside(manifest: Manifest, store: ModelStore) -> str:
