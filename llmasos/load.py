@@ -93,11 +93,14 @@ class Loaded:
             self.model.close()
             raise
 
-    def start(self, prompt_tokens: int, *, parallel: int = 1, cells: int = 0, kept: int = 0) -> Engine:
+    def start(
+        self, prompt_tokens: int, *, parallel: int = 1, cells: int = 0, kept: int = 0, cells_each: int = 0
+    ) -> Engine:
         """An engine whose context has room for that prompt and an answer, as far as the model and the memory allow.
 
         `parallel` sequences may be worked on at a time; `cells` tokens all together shall have, as many as that many
         answers to the one prompt if it is 0. `kept` more sequences are remembered for those that begin like them.
+        With `cells_each` fewer are worked on where the memory does not hold so many tokens of each.
         Without a shared cache each has a context of its own, so there may be fewer, and none more are remembered.
         """
         wishes = self._wishes(prompt_tokens + self.answer_tokens)
@@ -108,6 +111,8 @@ class Loaded:
         elif parallel > 1 and not cells:
             cells = prompt_tokens + parallel * self.answer_tokens
         self.plan = plan_context(self.plan, self.shape, self.machine, replace(wishes, wanted_cells=cells))
+        if cells_each:
+            parallel = max(1, min(parallel, self.plan.cells // cells_each))
         options = ContextOptions(
             self.plan.context_length,
             self.plan.threads,

@@ -7,14 +7,15 @@ instance from mappings, lowest layer first. Other programs' names are translated
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import math
 import os
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, field, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, Field, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -95,14 +96,23 @@ def layered(options: type[Options], *layers: Mapping[str, Any]) -> Options:
 
     Raises UsageError, in the words of the layer, for a value of another type, or outside its limits.
     """
-    known = {each.name: each for each in fields(options)}  # type: ignore[arg-type]  # any dataclass
+    return options(**_values(options, layers))
+
+
+def overlaid(options: Options, given: Mapping[str, Any]) -> Options:
+    """The same options, but for those that are given. Errors are those of `layered`."""
+    return replace(options, **_values(type(options), [given]))  # type: ignore[type-var]  # any dataclass
+
+
+def _values(options: type[Any], layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    known = {each.name: each for each in fields(options)}
     values: dict[str, Any] = {}
     for layer in layers:
         spell = layer.spell if isinstance(layer, Layer) else canonical_name
         for name, value in layer.items():
             if (ours := canonical_name(name)) in known and value is not None:
                 values[ours] = accepted(options, known[ours], value, spell(name))
-    return options(**values)
+    return values
 
 
 def own_parameters(text: str, *options: type[Any]) -> tuple[dict[str, Any], list[str]]:
@@ -194,10 +204,16 @@ def _says_no(text: str) -> bool:
 
 def value_type(options: type[Any], each: Field[Any]) -> Any:
     """The type of a field without its `| None`."""
-    hint = typing.get_type_hints(options)[each.name]
+    hint = _type_hints(options)[each.name]  # type: ignore[arg-type]  # a class can be hashed
     if isinstance(hint, types.UnionType):
         return next(part for part in typing.get_args(hint) if part is not type(None))
     return hint
+
+
+@functools.cache
+def _type_hints(options: Any) -> dict[str, Any]:
+    """They stand as texts, and all of a class are read each time."""
+    return typing.get_type_hints(options)
 
 
 def parse_value(options: type[Any], each: Field[Any], text: str) -> Any:

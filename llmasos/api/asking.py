@@ -15,7 +15,7 @@ from llmasos.api.loops import call_in, settle
 from llmasos.api.requests import Request, require_one
 from llmasos.engine.engine import Engine
 from llmasos.engine.options import AnswerOptions, SamplingOptions, ScoreOptions
-from llmasos.engine.sampler import SEEDS
+from llmasos.engine.sampler import with_seeds
 from llmasos.engine.sequence import Answer, Chunk, Event
 from llmasos.engine.sequence import Sequence as Submitted
 from llmasos.errors import UsageError
@@ -54,9 +54,7 @@ class Asking:
             limits = replace(limits, max_tokens=request.max_length - len(tokens))
         beams = request.beams if request.beams.num_beams > 1 else None
         sequences: list[Submitted] = []
-        for number in range(request.sequence_count):
-            seed = request.sampling.seed
-            sampling = request.sampling if seed is None else replace(request.sampling, seed=(seed + number) % SEEDS)
+        for number, sampling in enumerate(with_seeds(request.sampling, request.sequence_count)):
             own = None if listener is None else functools.partial(listener, number)
             sequences.append(
                 self._engine.submit(

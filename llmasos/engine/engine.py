@@ -57,6 +57,11 @@ class Engine:
         self._thread = threading.Thread(target=self._work, name="llmasos-engine", daemon=True)
         self._thread.start()
 
+    @property
+    def parallel(self) -> int:
+        """How many sequences are worked on at a time."""
+        return self._worker.scheduler.parallel
+
     def submit(
         self,
         prompt_tokens: Tokens[int],
@@ -83,10 +88,8 @@ class Engine:
             raise BadInputError(f"a token id is outside the model's {self.model.vocabulary_size}")
         if len(tokens) >= self.context.length:
             raise PromptTooLongError(len(tokens), self.context.length)
-        if beams is not None and beams.num_beams > self._worker.scheduler.parallel:
-            raise UsageError(
-                f"{beams.num_beams} beams are more than the {self._worker.scheduler.parallel} that go on at a time"
-            )
+        if beams is not None and beams.num_beams > self.parallel:
+            raise UsageError(f"{beams.num_beams} beams are more than the {self.parallel} that go on at a time")
         if sampling.grammar is not None:
             examine(sampling.grammar)  # here, where others need not wait for it
         sequence = Sequence(tokens, sampling, limits, beams, scores, listener, shown)

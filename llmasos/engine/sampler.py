@@ -6,6 +6,7 @@ import ctypes
 import math
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmasos.engine.bindings import lib
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 
 SEEDS = 2**32 - 1  # the one beyond means a random seed to llama.cpp
 MIROSTAT_CANDIDATES = 100  # llama.cpp's m
+
+
+def with_seeds(options: SamplingOptions, count: int) -> list[SamplingOptions]:
+    """The options of each of several answers to one prompt, with a seed of its own if any is given."""
+    if options.seed is None:
+        return [options] * count
+    return [replace(options, seed=(options.seed + number) % SEEDS) for number in range(count)]
 
 
 class Sampler:

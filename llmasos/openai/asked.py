@@ -1,0 +1,62 @@
+"""What a body asks of the engine, in the engine's words; and what every response says of itself."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llmasos.engine.options import AnswerOptions, SamplingOptions, ScoreOptions
+from llmasos.engine.sampler import with_seeds
+from llmasos.engine.sequence import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Who answers, and when (`created`, in seconds of the epoch). `key` is what the response's id ends with."""
+
+    key: str
+    created: int
+    model: str
+
+    def on(self, prefix: str, kind: str) -> dict[str, Any]:
+        """How every response begins."""
+        return {"id": f"{prefix}-{self.key}", "object": kind, "created": self.created, "model": self.model}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked(ABC):
+    """`count` answers to each of the prompts. `shown` are the control tokens that belong to their text."""
+
+    prompts: Sequence[list[int]]
+    sampling: SamplingOptions
+    limits: AnswerOptions
+    count: int = 1
+    scores: ScoreOptions | None = None
+    shown: frozenset[int] = frozenset()
+
+    def sequences(self) -> list[tuple[list[int], SamplingOptions]]:
+        """What the engine has to be given, all answers to the first prompt first."""
+        return [(prompt, sampling) for prompt in self.prompts for sampling in with_seeds(self.sampling, self.count)]
+
+    @abstractmethod
+    def response(self, answers: Sequence[Answer], stamp: Stamp, piece: Callable[[int], bytes]) -> dict[str, Any]:
+        """OpenAI's response with the answers, which come as `sequences` does; `piece` gives the bytes of a token."""
+
+    def usage(self, answers: Sequence[Answer]) -> dict[str, Any]:
+        """The tokens. A prompt counts once, however many answers there are to it."""
+        read = sum(len(prompt) for prompt in self.prompts)
+        written = sum(len(answer.tokens) for answer in answers)
+        cached = sum(answer.cached_tokens for answer in answers[:: self.count])
+        return {
+            "prompt_tokens": read,
+            "completion_tokens": written,
+            "total_tokens": read + written,
+            "prompt_tokens_details": {"cached_tokens": cached},
+        }
+
+
+def finish_reason(answer: Answer) -> str:
+    """In OpenAI's words: whatever cuts an answer short is its length."""
+    return "stop" if answer.finish_reason == "stop" else "length"

@@ -1,0 +1,93 @@
+"""`/v1/completions`: prompts of all kinds, echoes, scores, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from doubles.bodies import JSON
+from llmasos.engine.model import Model
+from llmasos.errors import LlmasosError
+from llmasos.openai.bodies import Defaults
+from llmasos.openai.completions import KNOWN
+from llmasos.openai.interface import CHAT, COMPLETIONS, EMBEDDINGS, TextInterface
+
+FIXED = {"temperature": 0, "max_tokens": 4, "ignore_eos": True}
+
+
+def test_the_response_is_openais_to_the_field(ask):
+    response = ask(COMPLETIONS, {"prompt": "the cat", **FIXED})
+    [choice] = response["choices"]
+    assert (response["id"], response["object"], response["model"]) == ("cmpl-7", "text_completion", "tiny")
+    assert choice == {"text": choice["text"], "index": 0, "logprobs": None, "finish_reason": "length"}
+    assert response["usage"]["total_tokens"] == response["usage"]["prompt_tokens"] + 4
+
+
+def test_prompts_are_texts_or_tokens_one_or_many(ask, model: Model):
+    tokens = model.tokenize("the cat", add_special=True, parse_special=False)
+    texts = [
+        [choice["text"] for choice in ask(COMPLETIONS, {"prompt": prompt, **FIXED})["choices"]]
+        for prompt in ("the cat", ["the cat"], tokens, [tokens, "the cat"])
+    ]
+    assert texts == [texts[0], texts[0], texts[0], texts[0] * 2]
+
+
+def test_an_echo_comes_with_the_scores_of_the_prompt(ask, model: Model):
+    response = ask(COMPLETIONS, {"prompt": "the cat", "echo": True, "logprobs": 2, **FIXED})
+    [choice] = response["choices"]
+    scores = choice["logprobs"]
+    assert choice["text"].startswith("the cat")
+    prompt = model.tokenize("the cat", add_special=True, parse_special=False)
+    assert len(scores["tokens"]) == len(prompt) + 4
+    assert scores["token_logprobs"][0] is scores["top_logprobs"][0] is None
+    assert all(value < 0 for value in scores["token_logprobs"][1:])
+    assert all(len(top) == 2 for top in scores["top_logprobs"][1:])
+    assert [choice["text"][at] for at in scores["text_offset"][: len(prompt)]] == [
+        token[0] for token in scores["tokens"][: len(prompt)]
+    ]
+
+
+def test_a_text_can_be_scored_without_an_answer(ask):
+    response = ask(COMPLETIONS, {"prompt": "the cat", "echo": True, "logprobs": 1, "max_tokens": 0})
+    assert response["choices"][0]["text"] == "the cat"
+    assert response["usage"]["completion_tokens"] == 0
+
+
+def test_parts_of_a_character_are_shown_as_bytes(ask):
+    scores = ask(COMPLETIONS, {"prompt": "é!", "echo": True, "logprobs": 0, "max_tokens": 0})["choices"][0]["logprobs"]
+    assert scores["tokens"] == ["bytes:\\xc3", "bytes:\\xa9", "!"]
+    assert scores["text_offset"] == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({}, "the prompt is a text"),
+        ({"prompt": []}, "the prompt is a text"),
+        ({"prompt": [1.5]}, "the prompt is a text"),
+        ({"prompt": [10**9]}, "is no token"),
+        ({"prompt": "a", "best_of": 3}, "best_of has to be n"),
+        ({"prompt": "a", "suffix": "b"}, "suffix"),
+        ({"prompt": "a", "messages": []}, "no field `messages`"),
+    ],
+)
+def test_what_can_not_be_is_refused_with_the_reason(interface: TextInterface, body: Any, message: str):
+    with pytest.raises(LlmasosError, match=message):
+        interface.ask(COMPLETIONS, body)
+
+
+def test_other_paths_are_told_those_that_there_are(interface: TextInterface):
+    with pytest.raises(LlmasosError, match="does not answer to") as raised:
+        interface.ask(EMBEDDINGS, {"input": "a"})
+    assert CHAT in str(raised.value.hint)
+
+
+@given(body=st.dictionaries(st.sampled_from(sorted(KNOWN)), JSON, max_size=4))
+def test_no_body_breaks_the_reader(model: Model, body: dict[str, Any]):
+    try:
+        TextInterface(model, "tiny", Defaults()).ask(COMPLETIONS, {"prompt": "cat", **body})
+    except LlmasosError as error:
+        assert error.message
