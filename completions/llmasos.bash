@@ -17,11 +17,13 @@ _llmasos_grammar() {
             options='
                 -f=@files
                 --file=@files
+                --lines
                 --system=@text
                 --raw
                 --format=json
                 --schema=@files
                 --regex=@text
+                --extract=code,json
                 --json
                 --stats
                 -n=@text
@@ -30,6 +32,13 @@ _llmasos_grammar() {
                 --output=@files
                 --prompt-cache=@files
                 --logprobs=@text
+                --timeout=@text
+                --lock=@text
+                --task=@text
+                --to=@text
+                --context=@files
+                --set=@text
+                --list-tasks
                 --offline
                 -v
                 --verbose

@@ -5,7 +5,7 @@
 function __llmasos_valued
     switch "$argv[1]"
         case run
-            string split ' ' -- '-f --file --system --format --schema --regex -n --count -o --output --prompt-cache --logprobs --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --num-beams --length-penalty --early-stopping --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
+            string split ' ' -- '-f --file --system --format --schema --regex --extract -n --count -o --output --prompt-cache --logprobs --timeout --lock --task --to --context --set --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --num-beams --length-penalty --early-stopping --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
         case batch
             string split ' ' -- '-i --input -o --output --input-format --template --system --parallel --errors --max-errors --retries --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
         case tokens
@@ -94,7 +94,7 @@ end
 complete -c llmasos -f
 complete -c llmasos -n "__llmasos_at ''" -l help -d 'Show how it is called'
 complete -c llmasos -n "__llmasos_at ''" -l version -d 'Show the version'
-complete -c llmasos -n "__llmasos_at ''" -a run -d 'Answers one prompt. The model is pulled first if it is not here'
+complete -c llmasos -n "__llmasos_at ''" -a run -d 'Answers one prompt, or one a line. The model is pulled first if it is not here'
 complete -c llmasos -n "__llmasos_at ''" -a batch -d 'Answers all prompts of a file. Run again after any kind of end, it goes on where it was'
 complete -c llmasos -n "__llmasos_at ''" -a tokens -d 'Splits a text into a model\'s tokens: how many there are is what contexts and prices are counted in'
 complete -c llmasos -n "__llmasos_at ''" -a embed -d 'Turns texts into vectors with an embedding model: one line of numbers in JSON for each text'
@@ -113,11 +113,13 @@ complete -c llmasos -n "__llmasos_at ''" -a quantize -d 'Quantizes a model: a st
 complete -c llmasos -n "__llmasos_at ''" -a export -d 'Makes a Hugging Face checkpoint of a GGUF, its weights dequantized: for transformers, PEFT and other trainers'
 complete -c llmasos -n "__llmasos_at run" -s f -r -F -d 'Put this file\'s text before the prompt. Again for more'
 complete -c llmasos -n "__llmasos_at run" -l file -r -F -d 'Put this file\'s text before the prompt. Again for more'
+complete -c llmasos -n "__llmasos_at run" -l lines -d 'Every line piped in, or of the files, is a prompt, PROMPT stands before each, and each answer is one line: spaces stand for its line ends, which only --json keeps'
 complete -c llmasos -n "__llmasos_at run" -l system -x -d 'What the model should be and do'
 complete -c llmasos -n "__llmasos_at run" -l raw -d 'No chat template: the model goes on from the prompt as it is'
 complete -c llmasos -n "__llmasos_at run" -l format -x -a 'json' -d '`json`: the answer is a JSON object'
 complete -c llmasos -n "__llmasos_at run" -l schema -r -F -d 'The answer fits this JSON schema: a file, JSON, or \'name, age int\''
 complete -c llmasos -n "__llmasos_at run" -l regex -x -d 'The answer as a whole matches this regular expression'
+complete -c llmasos -n "__llmasos_at run" -l extract -x -a 'code json' -d 'Print only the inside of the answer\'s first fenced code block, or its first JSON value'
 complete -c llmasos -n "__llmasos_at run" -l json -d 'Print JSON'
 complete -c llmasos -n "__llmasos_at run" -l stats -d 'Say on standard error how fast it went'
 complete -c llmasos -n "__llmasos_at run" -s n -x -d 'How many answers'
@@ -126,6 +128,13 @@ complete -c llmasos -n "__llmasos_at run" -s o -r -F -d 'Write the answer to thi
 complete -c llmasos -n "__llmasos_at run" -l output -r -F -d 'Write the answer to this file instead'
 complete -c llmasos -n "__llmasos_at run" -l prompt-cache -r -F -d 'Keep in this file what was read of the prompt, and go on from there next time'
 complete -c llmasos -n "__llmasos_at run" -l logprobs -x -d 'With --json: each token\'s log-probability, and those of so many of the likeliest in its place'
+complete -c llmasos -n "__llmasos_at run" -l timeout -x -d 'End with exit code 75 after so many seconds, whatever is going on'
+complete -c llmasos -n "__llmasos_at run" -l lock -x -d 'Leave at once with exit code 75 if another run holds the lock of this name'
+complete -c llmasos -n "__llmasos_at run" -l task -x -d 'Do this ready-made task, such as translate or summarize, with the prompt'
+complete -c llmasos -n "__llmasos_at run" -l to -x -d 'Of a task: the language to translate into'
+complete -c llmasos -n "__llmasos_at run" -l context -r -F -d 'Of a task: the file that holds the answer'
+complete -c llmasos -n "__llmasos_at run" -l set -x -d 'Any parameter of a task. Again for more'
+complete -c llmasos -n "__llmasos_at run" -l list-tasks -d 'Show what tasks there are, and do none'
 complete -c llmasos -n "__llmasos_at run" -l offline -d 'Never use the network'
 complete -c llmasos -n "__llmasos_at run" -s v -d 'Say what was chosen and why, and show the engine\'s log'
 complete -c llmasos -n "__llmasos_at run" -l verbose -d 'Say what was chosen and why, and show the engine\'s log'

@@ -6,7 +6,7 @@ _llmasos() {
   local program=${(Q)words[1]} curcontext=$curcontext context state state_descr line
   local -A opt_args
   local -a commands=(
-    'run:Answers one prompt. The model is pulled first if it is not here'
+    'run:Answers one prompt, or one a line. The model is pulled first if it is not here'
     'batch:Answers all prompts of a file. Run again after any kind of end, it goes on where it was'
     'tokens:Splits a text into a model'\''s tokens: how many there are is what contexts and prices are counted in'
     'embed:Turns texts into vectors with an embedding model: one line of numbers in JSON for each text'
@@ -42,11 +42,13 @@ _llmasos_grammar() {
       _arguments -S \
         '*-f+[Put this file'\''s text before the prompt. Again for more]:f:_files' \
         '*--file=[Put this file'\''s text before the prompt. Again for more]:file:_files' \
+        '*--lines[Every line piped in, or of the files, is a prompt, PROMPT stands before each, and each answer is one line\: spaces stand for its line ends, which only --json keeps]' \
         '*--system=[What the model should be and do]:system: ' \
         '*--raw[No chat template\: the model goes on from the prompt as it is]' \
         '*--format=[`json`\: the answer is a JSON object]:format:(json)' \
         '*--schema=[The answer fits this JSON schema\: a file, JSON, or '\''name, age int'\'']:schema:_files' \
         '*--regex=[The answer as a whole matches this regular expression]:regex: ' \
+        '*--extract=[Print only the inside of the answer'\''s first fenced code block, or its first JSON value]:extract:(code json)' \
         '*--json[Print JSON]' \
         '*--stats[Say on standard error how fast it went]' \
         '*-n+[How many answers]:n: ' \
@@ -55,6 +57,13 @@ _llmasos_grammar() {
         '*--output=[Write the answer to this file instead]:output:_files' \
         '*--prompt-cache=[Keep in this file what was read of the prompt, and go on from there next time]:prompt-cache:_files' \
         '*--logprobs=[With --json\: each token'\''s log-probability, and those of so many of the likeliest in its place]:logprobs: ' \
+        '*--timeout=[End with exit code 75 after so many seconds, whatever is going on]:timeout: ' \
+        '*--lock=[Leave at once with exit code 75 if another run holds the lock of this name]:lock: ' \
+        '*--task=[Do this ready-made task, such as translate or summarize, with the prompt]:task: ' \
+        '*--to=[Of a task\: the language to translate into]:to: ' \
+        '*--context=[Of a task\: the file that holds the answer]:context:_files' \
+        '*--set=[Any parameter of a task. Again for more]:set: ' \
+        '*--list-tasks[Show what tasks there are, and do none]' \
         '*--offline[Never use the network]' \
         '*-v[Say what was chosen and why, and show the engine'\''s log]' \
         '*--verbose[Say what was chosen and why, and show the engine'\''s log]' \

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from llmasos.errors import BadInputError, DiskFullError
 from llmasos.units import format_bytes
@@ -42,16 +43,29 @@ def replaced_whole(path: Path, *, is_private: bool = False) -> Iterator[Path]:
 
 
 def write_output(path: Path, text: str) -> None:
-    """Writes what a person asked to have in a file: links are followed, pipes and devices are written into."""
+    """Writes what a person asked to have in a file, as `opened_output` does."""
+    with opened_output(path) as file:
+        file.write(text)
+
+
+@contextlib.contextmanager
+def opened_output(path: Path) -> Iterator[TextIO]:
+    """A file that a person asked for, to be written: whole at the end, or left as it was if anything fails before.
+
+    Links are followed, pipes and devices are written into.
+    """
     target = path.resolve()
     try:
         if target.exists() and not target.is_file():
-            target.write_text(text, encoding="utf-8")
+            with target.open("w", encoding="utf-8") as file:
+                yield file
             return
         mode = target.stat().st_mode if target.exists() else None
-        write_whole(target, text)
-        if mode is not None:
-            target.chmod(mode)
+        with replaced_whole(target) as temporary:
+            with temporary.open("w", encoding="utf-8") as file:
+                yield file
+            if mode is not None:
+                temporary.chmod(mode)
     except OSError as error:
         raise BadInputError(f"can't write {path}: {error.strerror}") from error
 

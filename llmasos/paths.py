@@ -36,6 +36,11 @@ class Home:
         return self.root / "trials"
 
     @property
+    def tasks(self) -> Path:
+        """The user's own ready-made tasks."""
+        return self.root / "tasks"
+
+    @property
     def config(self) -> Path:
         return self.root / "config.toml"
 

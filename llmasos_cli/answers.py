@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmasos.errors import BadInputError
 from llmasos.files import write_output
 from llmasos_cli import output
 
@@ -24,7 +25,10 @@ BETWEEN_ANSWERS = "---\n"
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """How answers are read (`form`) and written; of a beam search `most` of the best."""
+    """How answers are read (`form`) and written; of a beam search `most` of the best.
+
+    Of an answer of which `extract` is wanted nothing is shown before it is whole.
+    """
 
     form: AnswerForm
     shows_thought: bool
@@ -32,11 +36,17 @@ class Writing:
     with_stats: bool
     to_file: Path | None
     most: int
+    extract: str | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether answers go to standard output as text, with a line between two of them."""
+        return not self.as_json and self.to_file is None
 
     @property
     def shows_text(self) -> bool:
         """Whether an answer is shown while it grows."""
-        return not self.as_json and self.to_file is None
+        return self.is_plain and self.extract is None
 
 
 def write_answers(engine: Engine, sequences: list[Sequence], writing: Writing) -> list[Answer]:
@@ -49,12 +59,17 @@ def write_answers(engine: Engine, sequences: list[Sequence], writing: Writing) -
         for answer, has_been_shown in _answers_of(engine, sequence, writing, is_first=not texts):
             answers.append(answer)
             reply = read_reply(answer.text, writing.form)
+            if has_been_shown:
+                output.write("\n")
+            for note in notes_on(engine, sequence, answer, reply):
+                output.note(f"note: {note}")
+            reply = extracted(reply, writing.extract)
             if texts and not writing.as_json:
                 texts.append(BETWEEN_ANSWERS)
-            texts.append(_json_line(answer, reply, engine.model) if writing.as_json else f"{reply.content}\n")
-            if writing.to_file is None:
-                output.write("\n" if has_been_shown else texts[-1])
-            _tell_end(engine, sequence, answer, reply)
+            facts = facts_of(answer, reply, engine.model)
+            texts.append(output.json_line(facts) if writing.as_json else f"{reply.content}\n")
+            if writing.to_file is None and not has_been_shown:
+                output.write(texts[-1])
             if writing.with_stats:
                 output.note(_stats(answer))
     if writing.to_file:
@@ -70,7 +85,7 @@ def _answers_of(
     from llmasos.engine.sequence import Answer, Chunk
 
     shown = _Shown(writing)
-    if writing.shows_text and not is_first:
+    if writing.is_plain and not is_first:
         output.write(BETWEEN_ANSWERS)
     try:
         for piece in follow(engine, sequence):
@@ -84,7 +99,7 @@ def _answers_of(
     shown.finish()
     yield piece, writing.shows_text and sequence.beams is None
     for other in piece.others[: writing.most - 1]:
-        if writing.shows_text:
+        if writing.is_plain:
             output.write(BETWEEN_ANSWERS)
         yield other, False
 
@@ -123,27 +138,32 @@ class _Shown:
             self._is_thinking = False
 
 
-def _tell_end(engine: Engine, sequence: Sequence, answer: Answer, reply: Reply) -> None:
-    """A line if the answer would have gone on, where that is not just what was asked for."""
+def extracted(reply: Reply, kind: str | None) -> Reply:
+    """The reply with what is wanted of it alone; one that has none of it is told whole, and raises BadInputError."""
+    if kind is None:
+        return reply
+    from llmasos.chat.extraction import extract
+
+    try:
+        return replace(reply, content=extract(reply.content, kind))
+    except BadInputError:
+        output.note(reply.content)
+        raise
+
+
+def notes_on(engine: Engine, sequence: Sequence, answer: Answer, reply: Reply) -> Iterator[str]:
+    """What is to be said if the answer would have gone on, where that is not just what was asked for."""
     if answer.finish_reason in CUTS and sequence.sampling.grammar:
-        output.note(
-            f"note: the answer was cut at {CUTS[answer.finish_reason]}, so it does not fit its grammar or schema"
-        )
+        yield f"the answer was cut at {CUTS[answer.finish_reason]}, so it does not fit its grammar or schema"
     elif answer.finish_reason == "time":
-        output.note("note: the answer was cut at --max-seconds")
+        yield "the answer was cut at --max-seconds"
     if answer.finish_reason == "context":
-        output.note(f"note: the answer ended because the context of {engine.context.length} tokens is full")
+        yield f"the answer ended because the context of {engine.context.length} tokens is full"
     elif reply.reasoning and not reply.content and answer.finish_reason != "cancelled":
-        output.note("note: the answer ended before the model was done thinking; --no-think makes it short")
+        yield "the answer ended before the model was done thinking; --no-think makes it short"
 
 
-def _json_line(answer: Answer, reply: Reply, model: Model) -> str:
-    import json
-
-    return json.dumps(_facts(answer, reply, model), ensure_ascii=False) + "\n"
-
-
-def _facts(answer: Answer, reply: Reply, model: Model) -> dict[str, Any]:
+def facts_of(answer: Answer, reply: Reply, model: Model) -> dict[str, Any]:
     """The documented JSON of an answer."""
     return {
         "text": reply.content,

@@ -37,8 +37,8 @@ class Chosen:
     suggested_context: int
 
 
-def choose(model: str, flags: Mapping[str, Any], *, offline: bool) -> Chosen:
-    """Pulls the model if need be. The layers: its own parameters, config.toml, the environment, the flags.
+def choose(model: str, flags: Mapping[str, Any], *, offline: bool, task: Mapping[str, Any] | None = None) -> Chosen:
+    """Pulls the model if need be. The layers: its own parameters, a task's, config.toml, the environment, the flags.
 
     What is wrong with an option is told before anything is pulled.
     """
@@ -47,8 +47,9 @@ def choose(model: str, flags: Mapping[str, Any], *, offline: bool) -> Chosen:
 
     for warning in unknown_keys(read_config(), *ALL_OPTIONS):
         output.note(f"warning: {warning}")
+    task = task or {}
     for options in ALL_OPTIONS:
-        layered(options, *configured(options), flags)
+        layered(options, task, *configured(options), flags)
     for adapter in layered(LoadOptions, *configured(LoadOptions), flags).lora:
         locate_adapter(adapter)
     offline = offline or is_offline()
@@ -61,7 +62,7 @@ def choose(model: str, flags: Mapping[str, Any], *, offline: bool) -> Chosen:
         own.pop(name, None)  # a model names no files of this disk
 
     def chosen(options: type[Any]) -> Any:
-        return layered(options, own, *configured(options), flags)
+        return layered(options, own, task, *configured(options), flags)
 
     loading = chosen(LoadOptions)
     return Chosen(

@@ -44,8 +44,13 @@ def write_text(text: str) -> None:
 
 
 def write_json(value: Any) -> None:
+    write(json_line(value))
+
+
+def json_line(value: Any) -> str:
+    """JSON in one line with its newline."""
     text = json.dumps(value, ensure_ascii=False)
-    write_line(UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+    return UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
 
 
 def visible(text: str) -> str:

@@ -27,23 +27,23 @@ FileOption = Annotated[
 ]
 
 
-def read_prompt(prompt: str | None, files: list[Path]) -> str:
+def read_prompt(prompt: str | None, files: list[Path], *, may_be_empty: bool = False) -> str:
     """Files, then the pipe, then the argument, a blank line between them."""
     parts = [read_file(path) for path in files]
     if not sys.stdin.isatty():
-        parts.append(_decode(sys.stdin.buffer.read(), "standard input"))
+        parts.append(decode(sys.stdin.buffer.read(), "standard input"))
     parts = [part.rstrip("\n") for part in parts if part.strip()]
     if prompt:
         parts.append(argument_text(prompt, "the prompt"))
     text = "\n\n".join(parts)
-    if not text.strip():
+    if not text.strip() and not may_be_empty:
         raise UsageError("there is no prompt", hint='give one: llmasos run MODEL "PROMPT", or pipe text in')
     return text
 
 
 def argument_text(argument: str, name: str) -> str:
     """An argument of the command line, which has to be text."""
-    return _decode(os.fsencode(argument), name)
+    return decode(os.fsencode(argument), name)
 
 
 def read_lines(files: list[Path]) -> list[str]:
@@ -52,7 +52,7 @@ def read_lines(files: list[Path]) -> list[str]:
         return [line for path in files for line in lines_of(read_file(path))]
     if sys.stdin.isatty():
         raise UsageError("there are no lines to read", hint="name a file with -f FILE, or pipe lines in")
-    return lines_of(_decode(sys.stdin.buffer.read(), "standard input"))
+    return lines_of(decode(sys.stdin.buffer.read(), "standard input"))
 
 
 def lines_of(text: str) -> list[str]:
@@ -62,12 +62,12 @@ def lines_of(text: str) -> list[str]:
 
 def read_file(path: Path) -> str:
     try:
-        return _decode(path.read_bytes(), str(path))
+        return decode(path.read_bytes(), str(path))
     except OSError as error:
         raise BadInputError(f"can't read {path}: {error.strerror}") from error
 
 
-def _decode(content: bytes, name: str) -> str:
+def decode(content: bytes, name: str) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

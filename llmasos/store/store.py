@@ -180,6 +180,16 @@ class ModelStore:
         finally:
             lock.release()
 
+    @contextlib.contextmanager
+    def hold(self, name: str) -> Iterator[None]:
+        """A lock of that name that a person chose. Raises BusyError at once if another process holds it."""
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(self.lock(f"by-name.{name}", wait_seconds=0))
+            except BusyError as error:
+                raise BusyError(f"another run holds the lock `{name}`") from error
+            yield
+
     def _partial_files(self, older_than_seconds: float) -> Iterator[Path]:
         """What downloads that nobody goes on with have left."""
         for path in sorted(self.home.incoming.rglob("*")):
