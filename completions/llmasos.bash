@@ -6,7 +6,7 @@
 _llmasos_grammar() {
     case $1 in
         '')
-            arguments='run,batch,tokens,embed,rerank,pull,list,show,create,cp,rm,import,verify,prune,convert,quantize,export'
+            arguments='run,chat,batch,tokens,embed,rerank,pull,list,show,create,cp,rm,import,verify,prune,convert,quantize,export'
             options='
                 --help
                 --version
@@ -39,6 +39,73 @@ _llmasos_grammar() {
                 --context=@files
                 --set=@text
                 --list-tasks
+                --offline
+                -v
+                --verbose
+                --think
+                --no-think
+                --max-tokens=@text
+                --max-seconds=@text
+                --stop=@text
+                --ignore-eos
+                --no-ignore-eos
+                --on-overflow=error,truncate,shift,summarize
+                --temperature=@text
+                --top-k=@text
+                --top-p=@text
+                --min-p=@text
+                --seed=@text
+                --typical-p=@text
+                --top-n-sigma=@text
+                --repeat-penalty=@text
+                --repeat-last-n=@text
+                --presence-penalty=@text
+                --frequency-penalty=@text
+                --dry-multiplier=@text
+                --dry-base=@text
+                --dry-allowed-length=@text
+                --dry-penalty-last-n=@text
+                --dry-sequence-breakers=@text
+                --xtc-probability=@text
+                --xtc-threshold=@text
+                --mirostat=@text
+                --mirostat-tau=@text
+                --mirostat-eta=@text
+                --logit-bias=@text
+                --grammar=@text
+                --num-beams=@text
+                --length-penalty=@text
+                --early-stopping=true,false,never
+                --context-length=@text
+                --threads=@text
+                --gpu-layers=@text
+                --kv-type=f16,bf16,f32,q8_0,q5_1,q5_0,q4_1,q4_0
+                --flash-attention
+                --no-flash-attention
+                --deterministic
+                --no-deterministic
+                --speculation
+                --no-speculation
+                --shared-cache
+                --no-shared-cache
+                --draft=@text
+                --batch-size=@text
+                --lora=@text
+                --mmap
+                --no-mmap
+                --mlock
+                --no-mlock
+                --help
+            '
+            ;;
+        chat)
+            arguments='@references'
+            options='
+                -c
+                --continue
+                --session=@text
+                --no-save
+                --system=@text
                 --offline
                 -v
                 --verbose

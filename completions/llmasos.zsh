@@ -7,6 +7,7 @@ _llmasos() {
   local -A opt_args
   local -a commands=(
     'run:Answers one prompt, or one a line. The model is pulled first if it is not here'
+    'chat:Talks with a model. /help in the chat shows what can be typed there'
     'batch:Answers all prompts of a file. Run again after any kind of end, it goes on where it was'
     'tokens:Splits a text into a model'\''s tokens: how many there are is what contexts and prices are counted in'
     'embed:Turns texts into vectors with an embedding model: one line of numbers in JSON for each text'
@@ -123,6 +124,72 @@ _llmasos_grammar() {
         '*--help[Show how it is called]' \
         '1:model:_llmasos_references' \
         '2:prompt: '
+      ;;
+    chat)
+      _arguments -S \
+        '*-c[Go on with the last conversation]' \
+        '*--continue[Go on with the last conversation]' \
+        '*--session=[Go on with the conversation of that name, or begin it]:session: ' \
+        '*--no-save[Keep nothing of this conversation on the disk]' \
+        '*--system=[What the model should be and do]:system: ' \
+        '*--offline[Never use the network]' \
+        '*-v[Say what was chosen and why, and show the engine'\''s log]' \
+        '*--verbose[Say what was chosen and why, and show the engine'\''s log]' \
+        '*--think[Let the model reason before it answers, or not, as far as it knows how]' \
+        '*--no-think[Let the model reason before it answers, or not, as far as it knows how]' \
+        '*--max-tokens=[Longest answer, in tokens]:max-tokens: ' \
+        '*--max-seconds=[End the answer after so many seconds]:max-seconds: ' \
+        '*--stop=[End the answer before this text. Again for more]:stop: ' \
+        '*--ignore-eos[Go on after the model'\''s own end of the answer]' \
+        '*--no-ignore-eos[Go on after the model'\''s own end of the answer]' \
+        '*--on-overflow=[If the context is too short\: refuse, cut the prompt'\''s beginning, forget the oldest, or summarize. (default error)]:on-overflow:(error truncate shift summarize)' \
+        '*--temperature=[Randomness; 0 always takes the likeliest token. (default 0.8)]:temperature: ' \
+        '*--top-k=[Choose among the K likeliest tokens; 0 for all. (default 40)]:top-k: ' \
+        '*--top-p=[Choose among the likeliest tokens that together have this probability. (default 0.95)]:top-p: ' \
+        '*--min-p=[Leave out tokens less likely than this share of the likeliest. (default 0.05)]:min-p: ' \
+        '*--seed=[Start of the random numbers; the same seed gives the same choices]:seed: ' \
+        '*--typical-p=[Locally typical sampling; 1 is off. (default 1)]:typical-p: ' \
+        '*--top-n-sigma=[Keep tokens within N standard deviations of the best; -1 is off. (default -1)]:top-n-sigma: ' \
+        '*--repeat-penalty=[Make tokens that stand in the last ones less likely; 1 is off. (default 1)]:repeat-penalty: ' \
+        '*--repeat-last-n=[How many last tokens the penalties look at; -1 for all. (default 64)]:repeat-last-n: ' \
+        '*--presence-penalty=[Taken off a token that has occurred. (default 0)]:presence-penalty: ' \
+        '*--frequency-penalty=[Taken off for each time a token has occurred. (default 0)]:frequency-penalty: ' \
+        '*--dry-multiplier=[DRY\: strength against repeated runs of tokens; 0 is off. (default 0)]:dry-multiplier: ' \
+        '*--dry-base=[DRY\: how fast the penalty grows with a run'\''s length. (default 1.75)]:dry-base: ' \
+        '*--dry-allowed-length=[DRY\: runs up to this long are free. (default 2)]:dry-allowed-length: ' \
+        '*--dry-penalty-last-n=[DRY\: how many last tokens it looks at; -1 for all. (default -1)]:dry-penalty-last-n: ' \
+        '*--dry-sequence-breakers=[DRY\: strings that end a run. (default ('\''\\n'\'', '\''\:'\'', '\''"'\'', '\''*'\''))]:dry-sequence-breakers: ' \
+        '*--xtc-probability=[XTC\: how often the likeliest tokens are left out; 0 is off. (default 0)]:xtc-probability: ' \
+        '*--xtc-threshold=[XTC\: what counts as likely. (default 0.1)]:xtc-threshold: ' \
+        '*--mirostat=[Mirostat\: 0 is off, 1 or 2 its version; replaces top-k, top-p and their like. (default 0)]:mirostat: ' \
+        '*--mirostat-tau=[Mirostat\: the surprise to aim at. (default 5)]:mirostat-tau: ' \
+        '*--mirostat-eta=[Mirostat\: how fast it adapts. (default 0.1)]:mirostat-eta: ' \
+        '*--logit-bias=[TOKEN=BIAS\: add to a token'\''s logit, `-inf` forbids it. Again for more]:logit-bias: ' \
+        '*--grammar=[GBNF grammar that the answer must keep to\: text, or a .gbnf file]:grammar: ' \
+        '*--num-beams=[Beam search\: follow so many likeliest answers at a time. (default 1)]:num-beams: ' \
+        '*--length-penalty=[Of a beam search\: above 0 prefers long answers, below 0 short ones. (default 1)]:length-penalty: ' \
+        '*--early-stopping=[End a beam search when as many are finished as are followed (true), when a better one is unlikely (false), or when none can come (never). (default false)]:early-stopping:(true false never)' \
+        '*--context-length=[Tokens that prompt and answer may have together]:context-length: ' \
+        '*--threads=[Threads to compute with]:threads: ' \
+        '*--gpu-layers=[Layers to put on the GPU; 0 for none]:gpu-layers: ' \
+        '*--kv-type=[How the context'\''s keys and values are stored]:kv-type:(f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0)' \
+        '*--flash-attention[Compute attention in the memory-saving way]' \
+        '*--no-flash-attention[Compute attention in the memory-saving way]' \
+        '*--deterministic[The same answer every time, whoever else is answered\: one at a time, nothing reused, so it is slower]' \
+        '*--no-deterministic[The same answer every time, whoever else is answered\: one at a time, nothing reused, so it is slower]' \
+        '*--speculation[Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)]' \
+        '*--no-speculation[Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)]' \
+        '*--shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many that have nothing in common. (default on)]' \
+        '*--no-shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many that have nothing in common. (default on)]' \
+        '*--draft=[MODEL\: let this smaller model of the same family guess ahead, where that pays]:draft: ' \
+        '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size: ' \
+        '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora: ' \
+        '*--mmap[Map the file into memory instead of reading it. (default on)]' \
+        '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
+        '*--mlock[Keep the model in memory, never swapped out]' \
+        '*--no-mlock[Keep the model in memory, never swapped out]' \
+        '*--help[Show how it is called]' \
+        '1:model:_llmasos_references'
       ;;
     batch)
       _arguments -S \

@@ -41,6 +41,16 @@ class Home:
         return self.root / "tasks"
 
     @property
+    def sessions(self) -> Path:
+        """Conversations, and what engines have read of them."""
+        return self.root / "sessions"
+
+    @property
+    def chat_history(self) -> Path:
+        """What was typed in chats, for the arrow keys."""
+        return self.root / "chat_history"
+
+    @property
     def config(self) -> Path:
         return self.root / "config.toml"
 

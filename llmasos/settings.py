@@ -181,7 +181,7 @@ def read_environment(options: type[Any]) -> Layer:
     found = {}
     for each in fields(options):
         if text := os.environ.get(_variable(each.name)):
-            found[each.name] = parse_value(options, each, text)
+            found[each.name] = parse_value(options, each, text, _variable(each.name))
     return Layer(found, _variable)
 
 
@@ -216,8 +216,8 @@ def _type_hints(options: Any) -> dict[str, Any]:
     return typing.get_type_hints(options)
 
 
-def parse_value(options: type[Any], each: Field[Any], text: str) -> Any:
-    """The text of an environment variable as a value of the field's type."""
+def parse_value(options: type[Any], each: Field[Any], text: str, called: str) -> Any:
+    """A text, such as that of an environment variable, as a value of the field's type. Raises UsageError."""
     kind = value_type(options, each)
     try:
         if kind is bool:
@@ -226,7 +226,7 @@ def parse_value(options: type[Any], each: Field[Any], text: str) -> Any:
             return tuple(text.split(","))
         return kind(text)
     except ValueError as error:
-        raise UsageError(f"{_variable(each.name)} can't be `{text}`; it takes {TYPE_WORDS[kind]}") from error
+        raise UsageError(f"{called} can't be `{text}`; it takes {TYPE_WORDS[kind]}") from error
 
 
 def accepted(options: type[Any], each: Field[Any], value: Any, called: str) -> Any:

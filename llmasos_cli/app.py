@@ -18,6 +18,7 @@ from llmasos_cli.output import ReaderLeftError, note
 MODELS, MAKE, USE = "Models", "Make", "Use"
 COMMANDS = {
     "run": USE,
+    "chat": USE,
     "batch": USE,
     "tokens": USE,
     "embed": USE,

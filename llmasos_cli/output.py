@@ -86,6 +86,11 @@ def is_seen() -> bool:
     return sys.stdout.isatty() and sys.stderr.isatty()
 
 
+def is_terminal_input() -> bool:
+    """Whether a person may be typing."""
+    return sys.stdin.isatty()
+
+
 def write_aside(text: str) -> None:
     """Text for people beside the data, as it comes: dim on a terminal."""
     is_dim = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")

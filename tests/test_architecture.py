@@ -28,6 +28,8 @@ DOORS = {
     "ray": {"llmasos/distributed/"},
     "typer": {"llmasos_cli/"},
     "rich": {"llmasos_cli/"},
+    "markdown_it": {"llmasos_cli/"},
+    "prompt_toolkit": {"llmasos_cli/"},
     "click": set(),
     "httpx2": {"llmasos/sources/", "llmasos/client/"},
     "huggingface_hub": {"llmasos/sources/"},

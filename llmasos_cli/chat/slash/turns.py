@@ -1,0 +1,101 @@
+"""Slash commands that go back in the conversation: answer again, take back, edit, change between branches."""
+
+from __future__ import annotations
+
+from llmasos.chat.sessions.history import BEGINNING, Entry, move
+from llmasos.errors import UsageError
+from llmasos_cli import output
+from llmasos_cli.chat.dialogue import Dialogue
+
+SHOWN_LENGTH = 60  # characters of a message in a list
+SPEAKERS = {"user": "you", "assistant": "answer"}
+
+
+def regenerate(dialogue: Dialogue, _: str) -> None:
+    history = dialogue.session.history
+    question = history.last("user")
+    if question is None:
+        raise UsageError("there is nothing to answer yet")
+    before = history.tip
+    dialogue.session.record(move(question.id))
+    try:
+        dialogue.answer(seed=dialogue.another_seed())
+    except BaseException:
+        dialogue.session.record(move(before))
+        raise
+    if history.tip == question.parent:  # nothing came
+        dialogue.session.record(move(before))
+
+
+def undo(dialogue: Dialogue, _: str) -> None:
+    question = dialogue.session.history.last("user")
+    if question is None:
+        raise UsageError("there is nothing to take back")
+    dialogue.session.record(move(question.parent))
+    output.note(f"taken back: {_short(question)}")
+
+
+def clear(dialogue: Dialogue, _: str) -> None:
+    dialogue.attached.clear()
+    dialogue.session.record(move(BEGINNING))
+    output.note("the conversation begins anew; /branch leads back")
+
+
+def edit(dialogue: Dialogue, argument: str) -> None:
+    """An edited question is answered; an edited answer stands in the place of what the model said."""
+    history = dialogue.session.history
+    path = history.path()
+    if not argument:
+        for number, entry in enumerate(path, start=1):
+            output.write_line(f"{number:3}  {SPEAKERS[entry.role]:6}  {_short(entry)}")
+        return
+    entry = path[_number(argument, len(path), "message") - 1]
+    text = dialogue.ask_editor(entry.content).rstrip("\n")
+    if not text.strip() or text == entry.content:
+        output.note("nothing was changed")
+        return
+    before = history.tip
+    dialogue.session.record(move(entry.parent))
+    if entry.role == "assistant":
+        dialogue.session.record(history.message("assistant", text))
+        output.note("changed; the conversation goes on from there")
+        return
+    try:
+        dialogue.say(text)
+    except BaseException:
+        dialogue.session.record(move(before))
+        raise
+    if history.tip == entry.parent:
+        dialogue.session.record(move(before))
+
+
+def branch(dialogue: Dialogue, argument: str) -> None:
+    history = dialogue.session.history
+    leaves = history.leaves()
+    if not argument:
+        here = {entry.id for entry in history.path()}
+        for number, leaf in enumerate(leaves, start=1):
+            path = history.path(leaf)
+            mark = "*" if leaf == history.tip else "·" if leaf in here else " "
+            output.write_line(f"{mark}{number:2}  {len(path):3} messages  {_short(_newest(path, here))}")
+        return
+    leaf = leaves[_number(argument, len(leaves), "branch") - 1]
+    dialogue.session.record(move(leaf))
+    output.note(f"going on from: {_short(history.entries[leaf])}")
+
+
+def _newest(path: list[Entry], here: set[int]) -> Entry:
+    """Where a branch parts from the conversation; its end if it does not."""
+    return next((entry for entry in path if entry.id not in here), path[-1])
+
+
+def _number(argument: str, most: int, what: str) -> int:
+    if not argument.isdecimal() or not 1 <= int(argument) <= most:
+        allowed = f"a number from 1 to {most}" if most else f"there is no {what} yet"
+        raise UsageError(f"`{argument}` is no {what}: {allowed}")
+    return int(argument)
+
+
+def _short(entry: Entry) -> str:
+    text = " ".join(output.visible(entry.content).split())
+    return text if len(text) <= SHOWN_LENGTH else f"{text[: SHOWN_LENGTH - 1]}…"
