@@ -6,7 +6,7 @@
 _llmasos_grammar() {
     case $1 in
         '')
-            arguments='run,chat,batch,tokens,embed,rerank,pull,list,show,create,cp,rm,import,verify,prune,convert,quantize,export'
+            arguments='run,chat,batch,tokens,embed,rerank,serve,pull,list,show,create,cp,rm,import,verify,prune,convert,quantize,export'
             options='
                 --help
                 --version
@@ -308,6 +308,31 @@ _llmasos_grammar() {
                 --no-mmap
                 --mlock
                 --no-mlock
+                --help
+            '
+            ;;
+        serve)
+            arguments=''
+            options='
+                --host=@text
+                --port=@text
+                --socket=@text
+                --tls-certificate=@text
+                --tls-key=@text
+                --api-key=@text
+                --api-key-file=@text
+                --insecure
+                --no-insecure
+                --allow-host=@text
+                --allow-origin=@text
+                --keep-alive=@text
+                --parallel=@text
+                --max-models=@text
+                --max-queue=@text
+                --max-requests-per-key=@text
+                --max-body=@text
+                --pull
+                --no-pull
                 --help
             '
             ;;

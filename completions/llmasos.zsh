@@ -12,6 +12,7 @@ _llmasos() {
     'tokens:Splits a text into a model'\''s tokens: how many there are is what contexts and prices are counted in'
     'embed:Turns texts into vectors with an embedding model: one line of numbers in JSON for each text'
     'rerank:Sorts lines by how well they answer a query, with a reranker: a score and the line, the best first'
+    'serve:Serves the installed models over HTTP, several users at once, until Ctrl-C. Programs speak OpenAI'\''s interface'
     'pull:Pulls a model into the store'
     'list:Lists the installed models'
     'show:Shows one installed model: where its file is, what it is, where it came from'
@@ -335,6 +336,29 @@ _llmasos_grammar() {
         '*--help[Show how it is called]' \
         '1:model:_llmasos_references' \
         '2:query: '
+      ;;
+    serve)
+      _arguments -S \
+        '*--host=[The address to listen at. Any but this machine'\''s own needs --api-key. (default 127.0.0.1)]:host: ' \
+        '*--port=[The port to listen at; 0 for any that is free. (default 11435)]:port: ' \
+        '*--socket=[Listen at this Unix socket instead]:socket: ' \
+        '*--tls-certificate=[A file with the certificate, to be spoken to by https]:tls-certificate: ' \
+        '*--tls-key=[The file with the certificate'\''s key]:tls-key: ' \
+        '*--api-key=[Who shows this key is let in. Again for more keys]:api-key: ' \
+        '*--api-key-file=[A file with such keys, one a line]:api-key-file: ' \
+        '*--insecure[Listen at other addresses than this machine'\''s own without a key]' \
+        '*--no-insecure[Listen at other addresses than this machine'\''s own without a key]' \
+        '*--allow-host=[Answer to this name too; others are refused, since a web page could stand behind them. Again for more]:allow-host: ' \
+        '*--allow-origin=[Let web pages from this origin ask, such as https\://chat.example; * for all. Again for more]:allow-origin: ' \
+        '*--keep-alive=[How long a model stays in memory unused, such as 30s, 1h, 0, or -1 for ever. (default 5m)]:keep-alive: ' \
+        '*--parallel=[Requests that one model works on at a time. (default 8)]:parallel: ' \
+        '*--max-models=[Models in memory at a time, at most]:max-models: ' \
+        '*--max-queue=[Requests that may wait; more are told to come again. (default 512)]:max-queue: ' \
+        '*--max-requests-per-key=[Requests of one key, or address, that are answered at a time]:max-requests-per-key: ' \
+        '*--max-body=[The largest request that is read. (default 32M)]:max-body: ' \
+        '*--pull[Pull models that are asked for and not here]' \
+        '*--no-pull[Pull models that are asked for and not here]' \
+        '*--help[Show how it is called]'
       ;;
     pull)
       _arguments -S \

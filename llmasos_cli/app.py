@@ -15,7 +15,7 @@ from llmasos.errors import DiskFullError, LlmasosError
 from llmasos.files import DISK_FULL
 from llmasos_cli.output import ReaderLeftError, note
 
-MODELS, MAKE, USE = "Models", "Make", "Use"
+MODELS, MAKE, USE, SERVE = "Models", "Make", "Use", "Serve"
 COMMANDS = {
     "run": USE,
     "chat": USE,
@@ -23,6 +23,7 @@ COMMANDS = {
     "tokens": USE,
     "embed": USE,
     "rerank": USE,
+    "serve": SERVE,
     "pull": MODELS,
     "list": MODELS,
     "show": MODELS,

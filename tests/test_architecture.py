@@ -28,6 +28,8 @@ DOORS = {
     "ray": {"llmasos/distributed/"},
     "typer": {"llmasos_cli/"},
     "rich": {"llmasos_cli/"},
+    "starlette": {"llmasos/server/"},
+    "uvicorn": {"llmasos/server/"},
     "markdown_it": {"llmasos_cli/"},
     "prompt_toolkit": {"llmasos_cli/"},
     "click": set(),

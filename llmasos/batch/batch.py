@@ -189,7 +189,9 @@ def _working(batch: Batch, model: Model, purpose: Purpose, survey: Survey, watch
                 yield EmbeddingWorker(embedder, EmbeddingInterface(loaded.model, name, embedder.width), name)
             return
         system = model.located.system if batch.system is None else batch.system
-        interface = TextInterface(loaded.model, name, Defaults(model.sampling, model.limits, model.chatting, system))
+        interface = TextInterface(
+            loaded.model, loaded.template, name, Defaults(model.sampling, model.limits, model.chatting, system)
+        )
         with start_engine(loaded, batch.parallel, survey) as engine:
             parallel = engine.parallel
             watch.started(loaded, parallel)

@@ -9,7 +9,7 @@ from llmasos.engine.model import Model
 from llmasos.engine.options import ScoreOptions
 from llmasos.engine.sampler import Sampler
 from llmasos.engine.scheduler import Task
-from llmasos.engine.sequence import Answer, Chunk, Sequence, Stopwatch
+from llmasos.engine.sequence import Answer, Chunk, Sequence, Stopwatch, TokenScore
 from llmasos.engine.speculation import Guesser
 from llmasos.engine.text import StopMatcher, TextDecoder
 
@@ -38,6 +38,7 @@ class Answering:
         self._matcher = StopMatcher(sequence.limits.stop)
         self._tokens: list[int] = []
         self._shown: list[str] = []
+        self._told_scores = 0  # how many tokens' scores went with the pieces so far
         self._watch: Stopwatch | None = None
         self._prompt_seconds: float | None = None
 
@@ -129,7 +130,13 @@ class Answering:
     def _show(self, text: str) -> None:
         if text:
             self._shown.append(text)
-            self.sequence.emit(Chunk(text, len(self._tokens)))
+            self.sequence.emit(Chunk(text, len(self._tokens), self._untold_scores()))
+
+    def _untold_scores(self) -> tuple[TokenScore, ...]:
+        if self._scores is None:
+            return ()
+        told, self._told_scores = self._told_scores, len(self._tokens)
+        return self._scores.of_answer[told : self._told_scores]
 
 
 def _first_logits(scores: ScoreOptions | None) -> int | None:

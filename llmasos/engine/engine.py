@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from collections.abc import Sequence as Tokens
 from pathlib import Path
@@ -53,6 +54,7 @@ class Engine:
         self._submitted: set[Sequence] = set()  # and not ended
         self._being_read: list[Sequence] = []  # by the pass under way
         self._is_closing = False
+        self._step_began: float | None = None
         self._arrived: queue.SimpleQueue[Sequence | Errand | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="llmasos-engine", daemon=True)
         self._thread.start()
@@ -134,6 +136,12 @@ class Engine:
             raise result
         return result
 
+    @property
+    def busy_seconds(self) -> float:
+        """For how long the pass under way has been going on; 0 between passes."""
+        began = self._step_began
+        return 0.0 if began is None else time.monotonic() - began
+
     def close(self) -> None:
         """Cancels what runs and what waits, ends the thread and frees the context."""
         with self._changing:
@@ -172,7 +180,9 @@ class Engine:
         while True:
             if not self._receive() and self._worker.is_idle:
                 return
+            self._step_began = time.monotonic()
             self._worker.step()
+            self._step_began = None
 
     def _receive(self) -> bool:
         """Takes in what was submitted, waiting for it if there is nothing else to do. False once the engine closes."""

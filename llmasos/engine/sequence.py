@@ -12,14 +12,6 @@ from llmasos.engine.options import AnswerOptions, BeamOptions, SamplingOptions, 
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
-    """A piece of an answer: text that can be shown, and how many tokens the answer has so far."""
-
-    text: str
-    completion_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
 class TokenScore:
     """A token with its log-probability (natural, over the whole vocabulary), and the likeliest with theirs."""
 
@@ -67,6 +59,18 @@ class Answer:
     def prompt_tokens_per_second(self) -> float:
         read = self.prompt_tokens - self.cached_tokens
         return read / self.prompt_seconds if self.prompt_seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of an answer: text that can be shown, and how many tokens the answer has so far.
+
+    Where tokens are scored, those that came since the piece before have their scores in it.
+    """
+
+    text: str
+    completion_tokens: int
+    token_scores: tuple[TokenScore, ...] = ()
 
 
 Event = Chunk | Answer | BaseException

@@ -9,7 +9,7 @@ from typing import Any
 
 from llmasos.engine.options import AnswerOptions, SamplingOptions, ScoreOptions
 from llmasos.engine.sampler import with_seeds
-from llmasos.engine.sequence import Answer
+from llmasos.engine.sequence import Answer, Chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,26 @@ class Stamp:
     def on(self, prefix: str, kind: str) -> dict[str, Any]:
         """How every response begins."""
         return {"id": f"{prefix}-{self.key}", "object": kind, "created": self.created, "model": self.model}
+
+
+class Stream(ABC):
+    """The parts of a streamed response, as the answers grow. Answers go by their numbers in `Asked.sequences`."""
+
+    @abstractmethod
+    def begin(self) -> list[dict[str, Any]]:
+        """What comes before all answers."""
+
+    @abstractmethod
+    def feed(self, number: int, chunk: Chunk) -> list[dict[str, Any]]:
+        """What a piece of an answer says."""
+
+    @abstractmethod
+    def finish(self, number: int, answer: Answer) -> list[dict[str, Any]]:
+        """What was held back of an answer, and why it has ended."""
+
+    @abstractmethod
+    def total(self, answers: Sequence[Answer]) -> dict[str, Any]:
+        """The part with the tokens of all, which closes a stream if that is wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +63,10 @@ class Asked(ABC):
     @abstractmethod
     def response(self, answers: Sequence[Answer], stamp: Stamp, piece: Callable[[int], bytes]) -> dict[str, Any]:
         """OpenAI's response with the answers, which come as `sequences` does; `piece` gives the bytes of a token."""
+
+    @abstractmethod
+    def stream(self, stamp: Stamp, piece: Callable[[int], bytes]) -> Stream:
+        """What makes the parts of a streamed response."""
 
     def usage(self, answers: Sequence[Answer]) -> dict[str, Any]:
         """The tokens. A prompt counts once, however many answers there are to it."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from llmasos.chat.answers.families import AnswerForm
-from llmasos.chat.answers.reader import read_reply
+from llmasos.chat.answers.reader import AnswerReader, Part, Said, Thought, read_reply
 from llmasos.chat.conversation import Chat
 from llmasos.engine.options import ScoreOptions
-from llmasos.engine.sequence import Answer
+from llmasos.engine.sequence import Answer, Chunk, TokenScore
 from llmasos.errors import BadInputError, UsageError
 from llmasos.openai import logprobs
-from llmasos.openai.asked import Asked, Stamp, finish_reason
+from llmasos.openai.asked import Asked, Stamp, Stream, finish_reason
 from llmasos.openai.bodies import (
     MOST_ANSWERS,
     MOST_LOGPROBS,
@@ -44,6 +44,9 @@ class ChatAsked(Asked):
         choices = [self._choice(number, answer, piece) for number, answer in enumerate(answers)]
         return {**stamp.on("chatcmpl", "chat.completion"), "choices": choices, "usage": self.usage(answers)}
 
+    def stream(self, stamp: Stamp, piece: Callable[[int], bytes]) -> ChatStream:
+        return ChatStream(self, stamp, piece)
+
     def _choice(self, number: int, answer: Answer, piece: Callable[[int], bytes]) -> dict[str, Any]:
         reply = read_reply(answer.text, self.form)
         reply = replace(reply, tool_calls=reply.tool_calls[: self.calls_at_most])
@@ -54,6 +57,66 @@ class ChatAsked(Asked):
             "logprobs": logprobs.of_message(answer.token_scores, piece) if self.scores else None,
             "finish_reason": "tool_calls" if reply.tool_calls and ended == "stop" else ended,
         }
+
+
+class ChatStream(Stream):
+    """`chat.completion.chunk` after `chat.completion.chunk`."""
+
+    def __init__(self, asked: ChatAsked, stamp: Stamp, piece: Callable[[int], bytes]) -> None:
+        self._asked, self._stamp, self._piece = asked, stamp, piece
+        self._readers = [AnswerReader(asked.form) for _ in range(asked.count)]
+        self._calls = [0] * asked.count
+        self._told = [0] * asked.count  # tokens whose scores were sent
+
+    def begin(self) -> list[dict[str, Any]]:
+        return [self._chunk(number, {"role": "assistant", "content": ""}) for number in range(self._asked.count)]
+
+    def feed(self, number: int, chunk: Chunk) -> list[dict[str, Any]]:
+        chunks = self._deltas(number, self._readers[number].feed(chunk.text))
+        return self._with_scores(number, chunks, chunk.token_scores)
+
+    def finish(self, number: int, answer: Answer) -> list[dict[str, Any]]:
+        chunks = self._deltas(number, self._readers[number].finish())
+        chunks = self._with_scores(number, chunks, answer.token_scores[self._told[number] :])
+        ended = finish_reason(answer)
+        reason = "tool_calls" if self._calls[number] and ended == "stop" else ended
+        return [*chunks, self._chunk(number, {}, reason)]
+
+    def total(self, answers: Sequence[Answer]) -> dict[str, Any]:
+        return {**self._head, "choices": [], "usage": self._asked.usage(answers)}
+
+    @property
+    def _head(self) -> dict[str, Any]:
+        return self._stamp.on("chatcmpl", "chat.completion.chunk")
+
+    def _deltas(self, number: int, parts: Iterable[Part]) -> list[dict[str, Any]]:
+        return [self._chunk(number, delta) for part in parts if (delta := self._delta(number, part))]
+
+    def _delta(self, number: int, part: Part) -> dict[str, Any]:
+        if isinstance(part, Said):
+            return {"content": part.text}
+        if isinstance(part, Thought):
+            return {"reasoning_content": part.text}
+        place = self._calls[number]
+        if place == self._asked.calls_at_most:
+            return {}
+        self._calls[number] += 1
+        return {"tool_calls": [{"index": place, **part.as_message_part()}]}
+
+    def _with_scores(
+        self, number: int, chunks: list[dict[str, Any]], scores: Sequence[TokenScore]
+    ) -> list[dict[str, Any]]:
+        """The scores go with the last of the chunks; where there is none, in one by themselves."""
+        if not scores:
+            return chunks
+        self._told[number] += len(scores)
+        chunks = chunks or [self._chunk(number, {})]
+        chunks[-1]["choices"][0]["logprobs"] = logprobs.of_message(scores, self._piece)
+        return chunks
+
+    def _chunk(self, number: int, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
+        choice = {"index": number, "delta": delta, "logprobs": None, "finish_reason": reason}
+        return {**self._head, "choices": [choice]}
 
 
 def read_chat(body: Body, defaults: Defaults, chat: Chat, grammar: str | None) -> ChatAsked:

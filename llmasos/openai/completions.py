@@ -8,10 +8,10 @@ from typing import Any
 
 from llmasos.engine.model import Model
 from llmasos.engine.options import ScoreOptions
-from llmasos.engine.sequence import Answer
+from llmasos.engine.sequence import Answer, Chunk, TokenScore
 from llmasos.errors import BadInputError, UsageError
 from llmasos.openai import logprobs
-from llmasos.openai.asked import Asked, Stamp, finish_reason
+from llmasos.openai.asked import Asked, Stamp, Stream, finish_reason
 from llmasos.openai.bodies import (
     MOST_ANSWERS,
     MOST_LOGPROBS,
@@ -37,6 +37,9 @@ class CompletionAsked(Asked):
         choices = [self._choice(number, answer, piece) for number, answer in enumerate(answers)]
         return {**stamp.on("cmpl", "text_completion"), "choices": choices, "usage": self.usage(answers)}
 
+    def stream(self, stamp: Stamp, piece: Callable[[int], bytes]) -> CompletionStream:
+        return CompletionStream(self, stamp, piece)
+
     def _choice(self, number: int, answer: Answer, piece: Callable[[int], bytes]) -> dict[str, Any]:
         place = number // self.count
         echo = self.echoes[place] if self.echoes else ""
@@ -50,6 +53,35 @@ class CompletionAsked(Asked):
         }
 
 
+class CompletionStream(Stream):
+    """`text_completion` after `text_completion`, each with a piece of one answer."""
+
+    def __init__(self, asked: CompletionAsked, stamp: Stamp, piece: Callable[[int], bytes]) -> None:
+        self._asked, self._stamp, self._piece = asked, stamp, piece
+        self._told = [0] * (asked.count * len(asked.prompts))  # tokens whose scores were sent
+
+    def begin(self) -> list[dict[str, Any]]:
+        return []
+
+    def feed(self, number: int, chunk: Chunk) -> list[dict[str, Any]]:
+        self._told[number] += len(chunk.token_scores)
+        return [self._part(number, chunk.text, chunk.token_scores)]
+
+    def finish(self, number: int, answer: Answer) -> list[dict[str, Any]]:
+        return [self._part(number, "", answer.token_scores[self._told[number] :], finish_reason(answer))]
+
+    def total(self, answers: Sequence[Answer]) -> dict[str, Any]:
+        return {**self._head, "choices": [], "usage": self._asked.usage(answers)}
+
+    @property
+    def _head(self) -> dict[str, Any]:
+        return self._stamp.on("cmpl", "text_completion")
+
+    def _part(self, number: int, text: str, scores: Sequence[TokenScore], reason: str | None = None) -> dict[str, Any]:
+        logs = logprobs.of_text([], scores, self._piece) if scores else None
+        return {**self._head, "choices": [{"text": text, "index": number, "logprobs": logs, "finish_reason": reason}]}
+
+
 def read_completion(body: Body, defaults: Defaults, model: Model, grammar: str | None) -> CompletionAsked:
     """What a body asks for; `grammar` is that of its shape. Raises UsageError and BadInputError for what can't be."""
     require_known(body, KNOWN)
@@ -60,6 +92,8 @@ def read_completion(body: Body, defaults: Defaults, model: Model, grammar: str |
         raise UsageError("best_of has to be n: no answers are written to be thrown away")
     sampling, limits = read_options(body, defaults)
     echo = read_field(body, "echo", bool, False)
+    if echo and read_field(body, "stream", bool, False):
+        raise UsageError("the prompt is echoed in a whole response only", hint="leave out stream, or echo")
     top = read_count(body, "logprobs", None, MOST_LOGPROBS)
     prompts = read_prompts(body.get("prompt"), "prompt", model)
     return CompletionAsked(

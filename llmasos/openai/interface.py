@@ -25,10 +25,10 @@ GRAMMARS_KEPT = 64  # of shapes that many bodies have in common
 class TextInterface:
     """To a model that writes text. Any thread may ask."""
 
-    def __init__(self, model: Model, name: str, defaults: Defaults) -> None:
-        """`name` is what people know the model by. Raises BadInputError for a template that is none."""
+    def __init__(self, model: Model, template: str | None, name: str, defaults: Defaults) -> None:
+        """`template` is that of its chats, `name` what people know it by. Raises BadInputError for one that is none."""
         self._model, self._name, self._defaults = model, name, defaults
-        self._chat = Chat(model, model.template) if model.template else None
+        self._chat = Chat(model, template) if template else None
 
     def ask(self, path: str, body: Body) -> Asked:
         """What a body asks for. Raises UsageError or BadInputError for what can't be."""

@@ -141,7 +141,7 @@ class Pool:
 
     async def _load(self, name: str, settings: Mapping[str, Any]) -> Held:
         async with self._making_room:  # one load at a time knows how much room there is
-            needed = self._need(name, settings)
+            needed = await asyncio.to_thread(self._need, name, settings)  # it reads the model's header
             await self._make_room(name, needed)
             runner = await self._start(name, settings)
             byte_count = int(runner.facts.get("byte_count") or needed)

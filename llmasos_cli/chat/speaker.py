@@ -69,8 +69,8 @@ class Speaker:
         )
         try:
             warn_of_unused_gpu(self._loaded)
-            self.has_template = self._loaded.model.template is not None
-            self._chat = Chat(self._loaded.model, self._loaded.model.template or PLAIN_TEMPLATE)
+            self.has_template = self._loaded.template is not None
+            self._chat = Chat(self._loaded.model, self._loaded.template or PLAIN_TEMPLATE)
             self._engine = self._loaded.start(0, parallel=chosen.beams.num_beams, kept=KEPT)
         except BaseException:
             self._loaded.close()

@@ -28,7 +28,7 @@ def model(tiny_model: Path) -> Iterator[Model]:
 
 @pytest.fixture
 def interface(model: Model) -> TextInterface:
-    return TextInterface(model, "tiny", Defaults())
+    return TextInterface(model, model.template, "tiny", Defaults())
 
 
 @pytest.fixture(scope="session")

@@ -162,6 +162,6 @@ def test_what_can_not_be_is_refused_with_the_reason(interface: TextInterface, bo
 @given(body=st.dictionaries(st.sampled_from(sorted(KNOWN)), JSON, max_size=4))
 def test_no_body_breaks_the_reader(model: Model, body: dict[str, Any]):
     try:
-        TextInterface(model, "tiny", Defaults()).ask(CHAT, {**QUESTION, **body})
+        TextInterface(model, model.template, "tiny", Defaults()).ask(CHAT, {**QUESTION, **body})
     except LlmasosError as error:
         assert error.message

@@ -88,6 +88,6 @@ def test_other_paths_are_told_those_that_there_are(interface: TextInterface):
 @given(body=st.dictionaries(st.sampled_from(sorted(KNOWN)), JSON, max_size=4))
 def test_no_body_breaks_the_reader(model: Model, body: dict[str, Any]):
     try:
-        TextInterface(model, "tiny", Defaults()).ask(COMPLETIONS, {"prompt": "cat", **body})
+        TextInterface(model, model.template, "tiny", Defaults()).ask(COMPLETIONS, {"prompt": "cat", **body})
     except LlmasosError as error:
         assert error.message

@@ -1,0 +1,100 @@
+"""The server as an ASGI application: routes, the gate before them, and what begins and ends with it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from llmasos.errors import LlmasosError
+from llmasos.openai.interface import CHAT, COMPLETIONS, EMBEDDINGS
+from llmasos.server.access import Access
+from llmasos.server.failures import failed, told
+from llmasos.server.gate import Gate, Limits
+from llmasos.server.models import Models
+from llmasos.server.options import ServeOptions, largest_body
+from llmasos.server.relay import relay
+from llmasos.store.manifests import Manifest
+
+OWN_PAGES = r"https?://(localhost|127\.\d+\.\d+\.\d+|\[::1\]|[a-z0-9.-]+\.localhost)(:\d+)?"
+
+
+def build_app(options: ServeOptions, access: Access, models: Models) -> ASGIApp:
+    """All of it. `models` is closed when the application ends."""
+
+    async def models_listed(request: Request) -> Response:
+        found = [_described(manifest) for manifest in models.store.models() if manifest.weights]
+        return JSONResponse({"object": "list", "data": found})
+
+    async def model_described(request: Request) -> Response:
+        try:
+            return JSONResponse(_described(models.store.get(request.path_params["name"])))
+        except LlmasosError as error:
+            return failed(error)
+
+    def asks(path: str) -> Route:
+        async def endpoint(request: Request) -> Response:
+            return await relay(models, path, request)
+
+        return Route(path, endpoint, methods=["POST"])
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await models.close()
+
+    limits = Limits(options.parallel + options.max_queue, options.max_requests_per_key, largest_body(options))
+    return Starlette(
+        routes=[
+            Route("/", lambda request: PlainTextResponse("llmasos is running"), methods=["GET", "HEAD"]),
+            Route("/health", _healthy),
+            Route("/v1/health", _healthy),
+            asks(CHAT),
+            asks(COMPLETIONS),
+            asks(EMBEDDINGS),
+            Route("/v1/models", models_listed),
+            Route("/v1/models/{name:path}", model_described),
+        ],
+        middleware=[
+            Middleware(
+                CORSMiddleware,
+                allow_origins=list(options.allow_origin),
+                allow_origin_regex=OWN_PAGES,
+                allow_methods=["GET", "POST", "DELETE", "HEAD", "OPTIONS"],
+                allow_headers=["*"],
+            ),
+            Middleware(Gate, access, limits),
+        ],
+        exception_handlers={404: _no_route, 405: _no_method},
+        lifespan=lifespan,
+    )
+
+
+async def _healthy(request: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    return told(404, f"there is nothing at {request.url.path}")
+
+
+async def _no_method(request: Request, error: Exception) -> Response:
+    return told(405, f"{request.url.path} does not take {request.method}")
+
+
+def _described(manifest: Manifest) -> dict[str, object]:
+    return {
+        "id": str(manifest.name),
+        "object": "model",
+        "created": int(manifest.created_at),
+        "owned_by": manifest.name.namespace or "library",
+    }

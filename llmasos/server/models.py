@@ -1,0 +1,95 @@
+"""The models that a server offers: those of the store, and those that it may pull."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import fields
+from typing import Any
+
+from llmasos.engine.options import LoadOptions
+from llmasos.errors import ModelNotFoundError, UsageError
+from llmasos.formats.gguf import read_header
+from llmasos.hardware.machine import Machine, read_memory, usable_cores
+from llmasos.hardware.plan import Wishes, plan_offload
+from llmasos.hardware.shape import read_shape
+from llmasos.locate import locate
+from llmasos.runner.runner import Runner
+from llmasos.server.options import ServeOptions, seconds_of
+from llmasos.server.pool import Pool
+from llmasos.settings import accepted, canonical_name
+from llmasos.store.manifests import Manifest
+from llmasos.store.references import is_name, parse_name
+from llmasos.store.store import ModelStore
+
+SERVING = "llmasos.server.serving:make"
+# What a request may change about how a model is loaded; the rest is the server's own affair.
+LOADED_WITH = frozenset(("context_length", "threads", "gpu_layers", "batch_size"))
+USED_SHARE = 9  # of ten parts of the memory
+
+
+class Models:
+    """Finds, loads and asks models."""
+
+    def __init__(self, options: ServeOptions, store: ModelStore | None = None) -> None:
+        self._options, self.store = options, store or ModelStore()
+        self.pool = Pool(
+            self._start, self._need, _room, keep_alive=seconds_of(options.keep_alive), most=options.max_models
+        )
+
+    async def find(self, text: Any) -> Manifest:
+        """The stored model of that name, pulled if the server may. Raises ModelNotFoundError."""
+        if not isinstance(text, str) or not text:
+            raise UsageError("the request names no model", hint='such as "model": "smollm2"')
+        if is_name(text) and (manifest := self.store.find(parse_name(text))):
+            if manifest.weights:
+                return manifest
+        elif self._options.pull:
+            located = await asyncio.to_thread(locate, text, store=self.store)
+            if located.manifest:
+                return located.manifest
+        if not is_name(text):
+            raise ModelNotFoundError(text, message=f"there is no model `{text}`", hint="GET /v1/models lists them")
+        return self.store.get(text)
+
+    async def ask(
+        self, manifest: Manifest, settings: Mapping[str, Any], request: Mapping[str, Any], keep_alive: float | None
+    ) -> AsyncGenerator[Any]:
+        """The pieces of what a model answers, which is loaded for it if need be."""
+        async with (
+            self.pool.use(str(manifest.name), settings, keep_alive=keep_alive) as held,
+            contextlib.aclosing(held.runner.ask(request)) as pieces,
+        ):
+            async for piece in pieces:
+                yield piece
+
+    async def close(self) -> None:
+        await self.pool.close()
+
+    async def _start(self, name: str, settings: Mapping[str, Any]) -> Runner:
+        setup = {"model": name, "loading": dict(settings), "parallel": self._options.parallel}
+        return await Runner.start(SERVING, setup, name=name)
+
+    def _need(self, name: str, settings: Mapping[str, Any]) -> int:
+        """Bytes for the weights, a cache for as long a context as is planned, and computing, as if all were here."""
+        shape = read_shape([read_header(path) for path in self.store.paths(self.store.get(name))])
+        total, _ = read_memory()
+        wishes = Wishes(context_length=settings.get("context_length"), batch_size=settings.get("batch_size") or 512)
+        return plan_offload(shape, Machine(total, total, usable_cores()), wishes).total_bytes
+
+
+def settings_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What a body says of how the model is to be loaded, by our names. Raises UsageError for what can't be."""
+    known = {each.name: each for each in fields(LoadOptions)}
+    given = {canonical_name(name): value for name, value in body.items() if value is not None}
+    return {name: accepted(LoadOptions, known[name], given[name], name) for name in LOADED_WITH & given.keys()}
+
+
+def keep_alive_of(body: Mapping[str, Any]) -> float | None:
+    value = body.get("keep_alive")
+    return None if value is None else seconds_of(value)
+
+
+def _room() -> int:
+    return read_memory()[0] * USED_SHARE // 10

@@ -1,0 +1,103 @@
+"""From an HTTP request to a model and back: whole responses, streams, and clients that go before the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from llmasos.chat.messages import sound_json
+from llmasos.errors import BadInputError, LlmasosError
+from llmasos.server.failures import body_of, failed, told
+from llmasos.server.models import LOADED_WITH, Models, keep_alive_of, settings_of
+from llmasos.settings import canonical_name
+
+SECONDS_FOR_A_BODY = 60.0
+CLIENT_GONE = 499  # nobody reads it; logs do
+EVENTS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # or a proxy would keep a stream back
+
+
+async def read_body(request: Request) -> dict[str, Any]:
+    """The JSON object that a request brings. Raises BadInputError for what is none, TimeoutError if it never comes."""
+    content = await asyncio.wait_for(request.body(), SECONDS_FOR_A_BODY)
+    try:
+        body = sound_json(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BadInputError(f"the body is no JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise BadInputError("the body is no JSON object")
+    return body
+
+
+async def relay(models: Models, path: str, request: Request) -> Response:
+    """The response of the model that the body names."""
+    try:
+        body = await read_body(request)
+        manifest = await models.find(body.get("model"))
+        asked = {"path": path, "body": _asked(body), "key": secrets.token_hex(12), "model": body["model"]}
+        pieces = models.ask(manifest, settings_of(body), asked, keep_alive_of(body))
+        async with contextlib.AsyncExitStack() as unless_streamed:
+            await unless_streamed.enter_async_context(contextlib.aclosing(pieces))
+            first = await _unless_gone(anext(pieces), request)
+            if not body.get("stream"):
+                return JSONResponse(first)
+            unless_streamed.pop_all()
+            return StreamingResponse(_events(first, pieces), media_type="text/event-stream", headers=EVENTS)
+    except _GoneError:
+        return Response(status_code=CLIENT_GONE)
+    except LlmasosError as error:
+        return failed(error)
+    except asyncio.TimeoutError:
+        return told(408, f"the request did not come within {SECONDS_FOR_A_BODY:.0f} seconds")
+
+
+def _asked(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What the model is asked: all but how it is loaded."""
+    return {name: value for name, value in body.items() if canonical_name(name) not in LOADED_WITH}
+
+
+class _GoneError(Exception):
+    pass
+
+
+async def _unless_gone(piece: Awaitable[Any], request: Request) -> Any:
+    """The piece; raises _GoneError if the client goes before it is there."""
+    answering = asyncio.ensure_future(piece)
+    leaving = asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait([answering, leaving], return_when=asyncio.FIRST_COMPLETED)
+        if not answering.done():
+            raise _GoneError
+        return answering.result()
+    finally:
+        for task in (answering, leaving):
+            task.cancel()
+        await asyncio.gather(answering, leaving, return_exceptions=True)
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _events(first: Any, pieces: AsyncGenerator[Any]) -> AsyncGenerator[bytes]:
+    """Server-sent events. What is wrong before the first is told by the status, later by an event."""
+    async with contextlib.aclosing(pieces):
+        try:
+            yield _event(first)
+            async for piece in pieces:
+                yield _event(piece)
+        except LlmasosError as error:
+            yield _event(body_of(error))
+            return
+    yield b"data: [DONE]\n\n"
+
+
+def _event(piece: Any) -> bytes:
+    return b"data: " + json.dumps(piece, ensure_ascii=False).encode("utf-8", "replace") + b"\n\n"

@@ -1,0 +1,91 @@
+"""`llmasos serve` in a process of its own, and a client that speaks plain HTTP to it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+START = re.compile(r"llmasos serves at (?P<address>\S+);")
+
+
+@dataclass(frozen=True)
+class Response:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def events(self) -> list[Any]:
+        """What a stream said; its end as the text."""
+        lines = [line.removeprefix(b"data: ") for line in self.body.split(b"\n\n") if line]
+        return [json.loads(line) if line.startswith(b"{") else line.decode() for line in lines]
+
+
+class Served:
+    """A server that runs."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+        self.process, self.port = process, port
+
+    def ask(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, timeout: float = 60
+    ) -> Response:
+        """A body that is no text, no bytes and no iterator of these is sent as JSON."""
+        content = body if isinstance(body, bytes | str | None | Iterator) else json.dumps(body)
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)) as connection:
+            connection.request(method, path, content, headers or {})
+            response = connection.getresponse()
+            return Response(
+                response.status, {key.lower(): value for key, value in response.getheaders()}, response.read()
+            )
+
+    def post(self, path: str, **body: Any) -> Response:
+        return self.ask("POST", path, body)
+
+    @contextlib.contextmanager
+    def streaming(self, path: str, **body: Any) -> Iterator[http.client.HTTPResponse]:
+        """A stream whose first byte is there; it is left with the context."""
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+            connection.request("POST", path, json.dumps({**body, "stream": True}))
+            yield connection.getresponse()
+
+    @property
+    def runners(self) -> list[psutil.Process]:
+        return [child for child in psutil.Process(self.process.pid).children() if "runner" in " ".join(child.cmdline())]
+
+    def stop(self, number: int = signal.SIGTERM, timeout: float = 60) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(timeout)
+
+
+@contextlib.contextmanager
+def served(*options: str) -> Iterator[Served]:
+    """Starts a server at a free port, with the environment of the test, and ends it."""
+    command = [sys.executable, "-m", "llmasos_cli", "serve", "--port", "0", *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            line = process.stderr.readline()
+            match = START.search(line)
+            assert match, line + process.stderr.read()
+            yield Served(process, int(match["address"].rpartition(":")[2]) if "http" in line else 0)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(20)
+                process.kill()

@@ -1,0 +1,301 @@
+"""`llmasos serve` as programs meet it: whole and streamed responses, refusals, faults, the end."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import random
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from doubles.serving import Served, served
+from doubles.tiny import TinyModel
+from llmasos.pull import pull
+
+pytestmark = pytest.mark.timeout(180)
+CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
+HELLO = [{"role": "user", "content": "Hello"}]
+FIXED = {"temperature": 0, "max_tokens": 8}
+ENDLESS = {"max_tokens": 100_000, "ignore_eos": True, "on_overflow": "shift"}
+
+
+@pytest.fixture(scope="module")
+def shared_home(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, make_tiny) -> Path:
+    """A home with two tiny models, `tiny` and `other`."""
+    home = tmp_path_factory.mktemp("served") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LLMASOS_HOME", str(home))
+        pull(str(tiny_model), name="tiny")
+        pull(str(make_tiny(TinyModel(seed=5))), name="org/other:small")
+    return home
+
+
+@pytest.fixture
+def home(home: Path, shared_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LLMASOS_HOME", str(shared_home))
+    monkeypatch.setenv("LLMASOS_THREADS", "1")
+    return shared_home
+
+
+@pytest.fixture
+def server(home: Path) -> Iterator[Served]:
+    with served() as server:
+        yield server
+
+
+def text_of(events: list[Any]) -> str:
+    choices = [event["choices"][0] for event in events if isinstance(event, dict) and event.get("choices")]
+    return "".join(choice["delta"].get("content") or "" if "delta" in choice else choice["text"] for choice in choices)
+
+
+def test_a_stream_says_what_a_whole_response_does(server: Served):
+    whole = server.post(CHAT, model="tiny", messages=HELLO, **FIXED).json
+    streamed = server.post(
+        CHAT, model="tiny", messages=HELLO, stream=True, stream_options={"include_usage": True}, **FIXED
+    )
+    assert streamed.headers["content-type"].startswith("text/event-stream")
+    *events, usage, end = streamed.events
+    assert end == "[DONE]"
+    assert text_of(events) == whole["choices"][0]["message"]["content"]
+    assert events[-1]["choices"][0]["finish_reason"] == whole["choices"][0]["finish_reason"]
+    assert usage["usage"]["total_tokens"] == whole["usage"]["total_tokens"]
+    assert {event["object"] for event in events} == {"chat.completion.chunk"}
+    assert len({event["id"] for event in events}) == 1
+
+
+def test_streamed_scores_are_those_of_the_whole(server: Served):
+    asked = {"model": "tiny", "messages": HELLO, "logprobs": True, "top_logprobs": 2, **FIXED}
+    whole = server.post(CHAT, **asked).json["choices"][0]["logprobs"]["content"]
+    events = [event for event in server.post(CHAT, stream=True, **asked).events if isinstance(event, dict)]
+    streamed = [entry for event in events if (found := event["choices"][0]["logprobs"]) for entry in found["content"]]
+    assert [entry["token"] for entry in streamed] == [entry["token"] for entry in whole]
+    for one, other in zip(streamed, whole, strict=True):
+        assert one["logprob"] == pytest.approx(other["logprob"], abs=1e-3)
+
+
+def test_prompts_may_be_many_texts_or_tokens_and_are_echoed(server: Served):
+    asked = {"model": "tiny", "logprobs": 1, "echo": True, "temperature": 0, "max_tokens": 2}
+    two = server.post(COMPLETIONS, prompt=["a b c", "d"], n=1, **asked).json["choices"]
+    assert [choice["index"] for choice in two] == [0, 1]
+    assert two[0]["text"].startswith("a b c")
+    assert two[0]["logprobs"]["token_logprobs"][0] is None
+    tokens = server.post(COMPLETIONS, prompt=[65, 66, 67], **asked).json["choices"][0]
+    assert len(tokens["logprobs"]["tokens"]) == 5
+
+
+def test_models_are_listed_and_described(server: Served):
+    listed = server.ask("GET", "/v1/models").json["data"]
+    assert [each["id"] for each in listed] == ["tiny", "org/other:small"]
+    assert [each["owned_by"] for each in listed] == ["library", "org"]
+    assert server.ask("GET", "/v1/models/org/other:small").json["id"] == "org/other:small"
+    assert server.ask("GET", "/v1/models/nobody").status == 404
+    assert server.ask("GET", "/health").json == {"status": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "told"),
+    [
+        (CHAT, {"model": "nobody", "messages": HELLO}, 404, "`nobody` is not installed"),
+        (CHAT, {"messages": HELLO}, 400, "names no model"),
+        (CHAT, {"model": 5, "messages": HELLO}, 400, "names no model"),
+        (CHAT, {"model": "tiny"}, 400, "the messages are no list"),
+        (CHAT, {"model": "tiny", "messages": HELLO, "temprature": 1}, 400, "did you mean `temperature`?"),
+        (CHAT, {"model": "tiny", "messages": HELLO, "temperature": -1}, 400, "temperature is at least 0"),
+        (CHAT, {"model": "tiny", "messages": HELLO, "num_ctx": "x"}, 400, "context_length can't be"),
+        (CHAT, {"model": "tiny", "messages": HELLO, "keep_alive": "soon"}, 400, "is no duration"),
+        (CHAT, {"model": "tiny", "messages": [{"role": "user", "content": "a " * 9000}]}, 400, "tokens long"),
+        (CHAT, {"model": "tiny", "messages": HELLO, "stream": True, "n": 0}, 400, "n is 1 to 128"),
+        (EMBEDDINGS, {"model": "tiny", "input": "a"}, 400, "does not answer to /v1/embeddings"),
+        (CHAT, "{", 400, "no JSON"),
+        (CHAT, "[]", 400, "no JSON object"),
+        (CHAT, "[" * 100_000, 400, "no JSON"),
+        (CHAT, b"\xff\xfe", 400, "no JSON"),
+        ("/v1/nothing", {}, 404, "nothing at /v1/nothing"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_is_wrong_is_told(shared_server: Served, path: str, body: Any, status: int, told: str):
+    response = shared_server.ask("POST", path, body)
+    assert response.status == status
+    assert told in response.json["error"]["message"]
+
+
+@pytest.fixture(scope="module")
+def shared_server(shared_home: Path) -> Iterator[Served]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LLMASOS_HOME", str(shared_home))
+        patch.setenv("LLMASOS_THREADS", "1")
+        with served("--max-body", "1M") as server:
+            yield server
+
+
+def test_a_request_that_is_too_long_is_not_read(shared_server: Served):
+    assert shared_server.ask("POST", CHAT, b"x" * 1_000_001).status == 413
+    chunked = shared_server.ask("POST", CHAT, iter([b"x" * 500_000] * 3))
+    assert chunked.status == 413
+    assert shared_server.ask("GET", CHAT).status == 405
+
+
+def test_garbage_never_makes_it_fail(shared_server: Served):
+    chance = random.Random(7)
+    for _ in range(150):
+        garbage = chance.choice(
+            [bytes(chance.randrange(256) for _ in range(chance.randrange(60))), _random_body(chance)]
+        )
+        response = shared_server.ask("POST", chance.choice([CHAT, COMPLETIONS, EMBEDDINGS]), garbage)
+        assert 200 <= response.status < 500, (garbage, response.body)
+
+
+def _random_body(chance: random.Random) -> Any:
+    names = [
+        "messages",
+        "prompt",
+        "max_tokens",
+        "n",
+        "stop",
+        "seed",
+        "tools",
+        "logprobs",
+        "stream",
+        "temperature",
+        "format",
+    ]
+    values = [None, True, -1, 0, 3, 1e300, "", "json", [], ["a"], [1], {}, {"role": "user"}, HELLO, [[]], [None]]
+    return {
+        "model": "tiny",
+        **{chance.choice(names): chance.choice(values) for _ in range(4)},
+        "max_completion_tokens": 2,
+    }
+
+
+def test_a_runner_that_is_killed_fails_its_own_requests_alone(server: Served):
+    with (
+        server.streaming(CHAT, model="tiny", messages=HELLO, **ENDLESS) as one,
+        server.streaming(CHAT, model="org/other:small", messages=HELLO, **ENDLESS) as other,
+    ):
+        for _ in range(4):
+            one.readline(), other.readline()
+        first, second = sorted(server.runners, key=lambda process: process.create_time())
+        first.kill()
+        rest = one.read().decode()
+        assert "was killed" in rest
+        assert "[DONE]" not in rest
+        assert all(other.readline() for _ in range(20))
+        assert second.is_running()
+    assert server.post(CHAT, model="tiny", messages=HELLO, **FIXED).status == 200
+
+
+def test_clients_that_vanish_leave_nothing_behind(server: Served):
+    server.post(CHAT, model="tiny", messages=HELLO, **FIXED)
+    for _ in range(40):  # five times as many as are answered at a time
+        with server.streaming(CHAT, model="tiny", messages=HELLO, **ENDLESS) as stream:
+            stream.readline()
+    for _ in range(10):
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port)) as connection:
+            connection.request("POST", CHAT, json.dumps({"model": "tiny", "messages": HELLO, **ENDLESS}))
+            time.sleep(0.02)
+    assert server.ask("POST", CHAT, {"model": "tiny", "messages": HELLO, **FIXED}, timeout=20).status == 200
+
+
+def test_it_finishes_what_it_answers_and_ends(server: Served):
+    with server.streaming(CHAT, model="tiny", messages=HELLO, **{**ENDLESS, "max_tokens": 2000}) as stream:
+        stream.readline()
+        runners = server.runners
+        server.process.send_signal(signal.SIGTERM)
+        assert stream.read().endswith(b"data: [DONE]\n\n")
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", server.port), timeout=1)
+    assert server.process.wait(30) == 0
+    assert not any(runner.is_running() for runner in runners)
+
+
+def test_a_model_goes_when_it_is_not_kept_alive(server: Served):
+    server.post(CHAT, model="tiny", messages=HELLO, keep_alive=0, **FIXED)
+    assert server.runners == []
+    server.post(CHAT, model="tiny", messages=HELLO, keep_alive="5m", **FIXED)
+    [before] = server.runners
+    server.post(CHAT, model="tiny", messages=HELLO, num_ctx=128, **FIXED)
+    [after] = server.runners
+    assert before.pid != after.pid
+
+
+def test_without_a_key_nobody_is_let_in(home: Path):
+    with served("--api-key", "secret") as server:
+        asked = {"model": "tiny", "messages": HELLO, **FIXED}
+        assert server.post(CHAT, **asked).status == 401
+        assert server.ask("POST", CHAT, asked, {"Authorization": "Bearer secret"}).status == 200
+        assert server.ask("GET", "/health").status == 200
+
+
+def test_pages_may_ask_from_the_origins_that_are_allowed(home: Path):
+    with served("--allow-origin", "https://chat.example") as server:
+        asking = {"Origin": "https://chat.example", "Access-Control-Request-Method": "POST"}
+        allowed = server.ask("OPTIONS", CHAT, headers={**asking, "Access-Control-Request-Headers": "authorization"})
+        assert allowed.headers["access-control-allow-origin"] == "https://chat.example"
+        assert server.ask("OPTIONS", CHAT, headers={**asking, "Origin": "https://evil.example"}).status >= 400
+        assert server.ask("GET", "/v1/models", headers={"Origin": "https://evil.example"}).status == 403
+
+
+def test_more_than_may_wait_are_told_to_come_again(home: Path):
+    with served("--parallel", "1", "--max-queue", "0") as server:
+        server.post(CHAT, model="tiny", messages=HELLO, **FIXED)
+        with server.streaming(CHAT, model="tiny", messages=HELLO, **ENDLESS) as stream:
+            stream.readline()
+            busy = server.post(CHAT, model="tiny", messages=HELLO, **FIXED)
+            assert (busy.status, busy.headers["retry-after"]) == (503, "1")
+            assert server.ask("GET", "/v1/models").status == 200
+    with served("--max-requests-per-key", "1") as server:
+        server.post(CHAT, model="tiny", messages=HELLO, **FIXED)
+        with server.streaming(CHAT, model="tiny", messages=HELLO, **ENDLESS) as stream:
+            stream.readline()
+            assert server.post(CHAT, model="tiny", messages=HELLO, **FIXED).status == 429
+            other = server.ask("POST", CHAT, {"model": "tiny", "messages": HELLO, **FIXED}, {"X-Api-Key": "another"})
+            assert other.status == 200
+
+
+def test_a_unix_socket_is_its_owner_s_alone(home: Path, tmp_path: Path):
+    path = tmp_path / "s"
+    leftover = socket.socket(socket.AF_UNIX)
+    leftover.bind(str(path))
+    leftover.close()
+    with served("--socket", str(path)) as server:
+        assert path.stat().st_mode & 0o777 == 0o600
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as connection:
+            connection.connect(str(path))
+            connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 200")
+        assert server.stop(signal.SIGINT) == 0
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "exit_code", "told"),
+    [
+        (["--host", "0.0.0.0"], 2, "everybody who reaches this machine"),
+        (["--host", "256.1.1.1"], 2, "everybody"),
+        (["--host", "256.1.1.1", "--insecure"], 1, "can't listen at 256.1.1.1"),
+        (["--api-key-file", "/nowhere"], 5, "can't read the keys"),
+        (["--keep-alive", "soon"], 2, "is no duration"),
+        (["--max-body", "much"], 2, "is not a size"),
+        (["--tls-certificate", "/nowhere"], 1, "certificate"),
+        (["--socket", "/nowhere/s"], 1, "can't listen at /nowhere/s"),
+    ],
+    ids=str,
+)
+def test_options_that_can_not_be_are_refused(llmasos, options: list[str], exit_code: int, told: str):
+    result = llmasos("serve", "--port", "0", *options, timeout=20)
+    assert (result.exit_code, result.stdout) == (exit_code, "")
+    assert told in result.stderr
+
+
+def test_a_port_that_is_taken_is_told(llmasos, server: Served):
+    result = llmasos("serve", "--port", str(server.port))
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: can't listen at 127.0.0.1:{server.port}: Address already in use\nhint: ")
