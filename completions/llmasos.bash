@@ -2,7 +2,7 @@
 # Made by tools/make_completions.py from the commands and from tools/completions/llmasos.bash.in.
 
 # What may follow the command $1: the kinds of its arguments, and its options, NAME=KIND where they take a value.
-# A kind is a list of words, or @models, @references, @files or @text.
+# A kind is a list of words, or @models, @references, @tasks, @files or @text.
 _llmasos_grammar() {
     case $1 in
         '')
@@ -34,7 +34,7 @@ _llmasos_grammar() {
                 --logprobs=@text
                 --timeout=@text
                 --lock=@text
-                --task=@text
+                --task=@tasks
                 --to=@text
                 --context=@files
                 --set=@text
@@ -72,7 +72,7 @@ _llmasos_grammar() {
                 --mirostat-tau=@text
                 --mirostat-eta=@text
                 --logit-bias=@text
-                --grammar=@text
+                --grammar=@files
                 --num-beams=@text
                 --length-penalty=@text
                 --early-stopping=true,false,never
@@ -88,7 +88,7 @@ _llmasos_grammar() {
                 --no-speculation
                 --shared-cache
                 --no-shared-cache
-                --draft=@text
+                --draft=@references
                 --batch-size=@text
                 --lora=@text
                 --mmap
@@ -270,7 +270,7 @@ _llmasos_grammar() {
                 --no-speculation
                 --shared-cache
                 --no-shared-cache
-                --draft=@text
+                --draft=@references
                 --batch-size=@text
                 --lora=@text
                 --mmap
@@ -301,7 +301,7 @@ _llmasos_grammar() {
                 --no-speculation
                 --shared-cache
                 --no-shared-cache
-                --draft=@text
+                --draft=@references
                 --batch-size=@text
                 --lora=@text
                 --mmap
@@ -413,10 +413,10 @@ _llmasos_grammar() {
             '
             ;;
         convert)
-            arguments='@text'
+            arguments='@files'
             options='
-                --type=@text
-                -t=@text
+                --type=F32,F16,Q4_0,Q4_1,Q8_0,Q5_0,Q5_1,Q2_K,Q3_K_S,Q3_K_M,Q3_K_L,Q4_K_S,Q4_K_M,Q5_K_S,Q5_K_M,Q6_K,IQ2_XXS,IQ2_XS,Q2_K_S,IQ3_XS,IQ3_XXS,IQ1_S,IQ4_NL,IQ3_S,IQ3_M,IQ2_S,IQ2_M,IQ4_XS,IQ1_M,BF16,TQ1_0,TQ2_0,MXFP4_MOE,Q1_0,Q2_0
+                -t=F32,F16,Q4_0,Q4_1,Q8_0,Q5_0,Q5_1,Q2_K,Q3_K_S,Q3_K_M,Q3_K_L,Q4_K_S,Q4_K_M,Q5_K_S,Q5_K_M,Q6_K,IQ2_XXS,IQ2_XS,Q2_K_S,IQ3_XS,IQ3_XXS,IQ1_S,IQ4_NL,IQ3_S,IQ3_M,IQ2_S,IQ2_M,IQ4_XS,IQ1_M,BF16,TQ1_0,TQ2_0,MXFP4_MOE,Q1_0,Q2_0
                 --as=@text
                 --output=@files
                 -o=@files
@@ -433,8 +433,8 @@ _llmasos_grammar() {
         quantize)
             arguments='@references'
             options='
-                --type=@text
-                -t=@text
+                --type=F32,F16,Q4_0,Q4_1,Q8_0,Q5_0,Q5_1,Q2_K,Q3_K_S,Q3_K_M,Q3_K_L,Q4_K_S,Q4_K_M,Q5_K_S,Q5_K_M,Q6_K,IQ2_XXS,IQ2_XS,Q2_K_S,IQ3_XS,IQ3_XXS,IQ1_S,IQ4_NL,IQ3_S,IQ3_M,IQ2_S,IQ2_M,IQ4_XS,IQ1_M,BF16,TQ1_0,TQ2_0,MXFP4_MOE,Q1_0,Q2_0
+                -t=F32,F16,Q4_0,Q4_1,Q8_0,Q5_0,Q5_1,Q2_K,Q3_K_S,Q3_K_M,Q3_K_L,Q4_K_S,Q4_K_M,Q5_K_S,Q5_K_M,Q6_K,IQ2_XXS,IQ2_XS,Q2_K_S,IQ3_XS,IQ3_XXS,IQ1_S,IQ4_NL,IQ3_S,IQ3_M,IQ2_S,IQ2_M,IQ4_XS,IQ1_M,BF16,TQ1_0,TQ2_0,MXFP4_MOE,Q1_0,Q2_0
                 --as=@text
                 --output=@files
                 -o=@files
@@ -442,8 +442,8 @@ _llmasos_grammar() {
                 --keep-split
                 --dry-run
                 --tensor-type=@text
-                --output-type=@text
-                --embedding-type=@text
+                --output-type=F32,F16,BF16,IQ1_M,IQ1_S,IQ2_S,IQ2_XS,IQ2_XXS,IQ3_S,IQ3_XXS,IQ4_NL,IQ4_XS,MXFP4,NVFP4,Q1_0,Q2_0,Q2_K,Q3_K,Q4_0,Q4_1,Q4_K,Q5_0,Q5_1,Q5_K,Q6_K,Q8_0,TQ1_0,TQ2_0
+                --embedding-type=F32,F16,BF16,IQ1_M,IQ1_S,IQ2_S,IQ2_XS,IQ2_XXS,IQ3_S,IQ3_XXS,IQ4_NL,IQ4_XS,MXFP4,NVFP4,Q1_0,Q2_0,Q2_K,Q3_K,Q4_0,Q4_1,Q4_K,Q5_0,Q5_1,Q5_K,Q6_K,Q8_0,TQ1_0,TQ2_0
                 --pure
                 --prune-layers=@text
                 --json
@@ -456,8 +456,8 @@ _llmasos_grammar() {
         export)
             arguments='@references @files'
             options='
-                --type=@text
-                -t=@text
+                --type=bf16,f32,f16
+                -t=bf16,f32,f16
                 --json
                 --offline
                 --help
@@ -546,7 +546,7 @@ _llmasos_offer() {
         @files)
             compopt -o default # bash's own way with file names
             ;;
-        @models | @references)
+        @models | @references | @tasks)
             if [[ $1 == @references && $typed == [./\~]* ]]; then
                 _llmasos_offer_gguf "${typed//\\/}" "$3"
             else
@@ -568,14 +568,14 @@ _llmasos_offer_gguf() {
     _llmasos_keep '' "$2" "${names[@]}"
 }
 
-# Adds those of $3... that begin with $1 to COMPREPLY, $2 before each. Bash replaces only what stands after the last of
+# Adds those of $3... that begin with $1, whatever the case, to COMPREPLY, $2 before each. Bash replaces only what stands after the last of
 # its word breaks, so what it keeps is cut off, unless a quote forbids breaks.
 _llmasos_keep() {
     local typed=$1 before=$2 name cut='' breaks=${COMP_WORDBREAKS//[^:=]/}
     shift 2
     [[ $breaks && $current != [\"\']* && $current == *["$breaks"]* ]] && cut=${current%"${current##*["$breaks"]}"}
     for name; do
-        [[ $name == "$typed"* ]] && name=$before$name && COMPREPLY+=("${name:${#cut}}")
+        [[ ${name,,} == "${typed,,}"* ]] && name=$before$name && COMPREPLY+=("${name:${#cut}}")
     done
 }
 

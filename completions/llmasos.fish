@@ -86,6 +86,10 @@ function __llmasos_models
     __llmasos_names models
 end
 
+function __llmasos_tasks
+    __llmasos_names tasks
+end
+
 function __llmasos_references
     set -l typed (commandline -ct)
     if string match -qr -- '^[./~]' $typed
@@ -136,7 +140,7 @@ complete -c llmasos -n "__llmasos_at run" -l prompt-cache -r -F -d 'Keep in this
 complete -c llmasos -n "__llmasos_at run" -l logprobs -x -d 'With --json: each token\'s log-probability, and those of so many of the likeliest in its place'
 complete -c llmasos -n "__llmasos_at run" -l timeout -x -d 'End with exit code 75 after so many seconds, whatever is going on'
 complete -c llmasos -n "__llmasos_at run" -l lock -x -d 'Leave at once with exit code 75 if another run holds the lock of this name'
-complete -c llmasos -n "__llmasos_at run" -l task -x -d 'Do this ready-made task, such as translate or summarize, with the prompt'
+complete -c llmasos -n "__llmasos_at run" -l task -x -a '(__llmasos_tasks)' -d 'Do this ready-made task, such as translate or summarize, with the prompt'
 complete -c llmasos -n "__llmasos_at run" -l to -x -d 'Of a task: the language to translate into'
 complete -c llmasos -n "__llmasos_at run" -l context -r -F -d 'Of a task: the file that holds the answer'
 complete -c llmasos -n "__llmasos_at run" -l set -x -d 'Any parameter of a task. Again for more'
@@ -174,7 +178,7 @@ complete -c llmasos -n "__llmasos_at run" -l mirostat -x -d 'Mirostat: 0 is off,
 complete -c llmasos -n "__llmasos_at run" -l mirostat-tau -x -d 'Mirostat: the surprise to aim at. (default 5)'
 complete -c llmasos -n "__llmasos_at run" -l mirostat-eta -x -d 'Mirostat: how fast it adapts. (default 0.1)'
 complete -c llmasos -n "__llmasos_at run" -l logit-bias -x -d 'TOKEN=BIAS: add to a token\'s logit, `-inf` forbids it. Again for more'
-complete -c llmasos -n "__llmasos_at run" -l grammar -x -d 'GBNF grammar that the answer must keep to: text, or a .gbnf file'
+complete -c llmasos -n "__llmasos_at run" -l grammar -r -F -d 'GBNF grammar that the answer must keep to: text, or a .gbnf file'
 complete -c llmasos -n "__llmasos_at run" -l num-beams -x -d 'Beam search: follow so many likeliest answers at a time. (default 1)'
 complete -c llmasos -n "__llmasos_at run" -l length-penalty -x -d 'Of a beam search: above 0 prefers long answers, below 0 short ones. (default 1)'
 complete -c llmasos -n "__llmasos_at run" -l early-stopping -x -a 'true false never' -d 'End a beam search when as many are finished as are followed (true), when a better one is unlikely (false), or when none can come (never). (default false)'
@@ -190,7 +194,7 @@ complete -c llmasos -n "__llmasos_at run" -l speculation -d 'Guess ahead where t
 complete -c llmasos -n "__llmasos_at run" -l no-speculation -d 'Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)'
 complete -c llmasos -n "__llmasos_at run" -l shared-cache -d 'One cache for all that is answered at a time, however long each is. Without, each has a part of it: faster for many that have nothing in common. (default on)'
 complete -c llmasos -n "__llmasos_at run" -l no-shared-cache -d 'One cache for all that is answered at a time, however long each is. Without, each has a part of it: faster for many that have nothing in common. (default on)'
-complete -c llmasos -n "__llmasos_at run" -l draft -x -d 'MODEL: let this smaller model of the same family guess ahead, where that pays'
+complete -c llmasos -n "__llmasos_at run" -l draft -x -a '(__llmasos_references)' -d 'Let this smaller model of the same family guess ahead, where that pays'
 complete -c llmasos -n "__llmasos_at run" -l batch-size -x -d 'Tokens of the prompt that are read at once. (default 512)'
 complete -c llmasos -n "__llmasos_at run" -l lora -x -d 'NAME or NAME:SCALE: add this LoRA adapter, a stored one or a GGUF file. Again for more'
 complete -c llmasos -n "__llmasos_at run" -l mmap -d 'Map the file into memory instead of reading it. (default on)'
@@ -356,7 +360,7 @@ complete -c llmasos -n "__llmasos_at embed" -l speculation -d 'Guess ahead where
 complete -c llmasos -n "__llmasos_at embed" -l no-speculation -d 'Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)'
 complete -c llmasos -n "__llmasos_at embed" -l shared-cache -d 'One cache for all that is answered at a time, however long each is. Without, each has a part of it: faster for many that have nothing in common. (default on)'
 complete -c llmasos -n "__llmasos_at embed" -l no-shared-cache -d 'One cache for all that is answered at a time, however long each is. Without, each has a part of it: faster for many that have nothing in common. (default on)'
-complete -c llmasos -n "__llmasos_at embed" -l draft -x -d 'MODEL: let this smaller model of the same family guess ahead, where that pays'
+complete -c llmasos -n "__llmasos_at embed" -l draft -x -a '(__llmasos_references)' -d 'Let this smaller model of the same family guess ahead, where that pays'
 complete -c llmasos -n "__llmasos_at embed" -l batch-size -x -d 'Tokens of the prompt that are read at once. (default 512)'
 complete -c llmasos -n "__llmasos_at embed" -l lora -x -d 'NAME or NAME:SCALE: add this LoRA adapter, a stored one or a GGUF file. Again for more'
 complete -c llmasos -n "__llmasos_at embed" -l mmap -d 'Map the file into memory instead of reading it. (default on)'
@@ -383,7 +387,7 @@ complete -c llmasos -n "__llmasos_at rerank" -l speculation -d 'Guess ahead wher
 complete -c llmasos -n "__llmasos_at rerank" -l no-speculation -d 'Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)'
 complete -c llmasos -n "__llmasos_at rerank" -l shared-cache -d 'One cache for all that is answered at a time, however long each is. Without, each has a part of it: faster for many that have nothing in common. (default on)'
 complete -c llmasos -n "__llmasos_at rerank" -l no-shared-cache -d 'One cache for all that is answered at a time, however long each is. Without, each has a part of it: faster for many that have nothing in common. (default on)'
-complete -c llmasos -n "__llmasos_at rerank" -l draft -x -d 'MODEL: let this smaller model of the same family guess ahead, where that pays'
+complete -c llmasos -n "__llmasos_at rerank" -l draft -x -a '(__llmasos_references)' -d 'Let this smaller model of the same family guess ahead, where that pays'
 complete -c llmasos -n "__llmasos_at rerank" -l batch-size -x -d 'Tokens of the prompt that are read at once. (default 512)'
 complete -c llmasos -n "__llmasos_at rerank" -l lora -x -d 'NAME or NAME:SCALE: add this LoRA adapter, a stored one or a GGUF file. Again for more'
 complete -c llmasos -n "__llmasos_at rerank" -l mmap -d 'Map the file into memory instead of reading it. (default on)'
@@ -450,8 +454,8 @@ complete -c llmasos -n "__llmasos_at prune" -l dry-run -d 'Only say what would b
 complete -c llmasos -n "__llmasos_at prune" -l older-than -x -d 'Only unfinished downloads that are this old'
 complete -c llmasos -n "__llmasos_at prune" -l json -d 'Print JSON'
 complete -c llmasos -n "__llmasos_at prune" -l help -d 'Show how it is called'
-complete -c llmasos -n "__llmasos_at convert" -l type -x -d 'Of the weights: F32, F16, BF16, Q8_0, Q4_K_M and so on'
-complete -c llmasos -n "__llmasos_at convert" -s t -x -d 'Of the weights: F32, F16, BF16, Q8_0, Q4_K_M and so on'
+complete -c llmasos -n "__llmasos_at convert" -l type -x -a 'F32 F16 Q4_0 Q4_1 Q8_0 Q5_0 Q5_1 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S Q5_K_M Q6_K IQ2_XXS IQ2_XS Q2_K_S IQ3_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ3_M IQ2_S IQ2_M IQ4_XS IQ1_M BF16 TQ1_0 TQ2_0 MXFP4_MOE Q1_0 Q2_0' -d 'Of the weights: F32, F16, BF16, Q8_0, Q4_K_M and so on'
+complete -c llmasos -n "__llmasos_at convert" -s t -x -a 'F32 F16 Q4_0 Q4_1 Q8_0 Q5_0 Q5_1 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S Q5_K_M Q6_K IQ2_XXS IQ2_XS Q2_K_S IQ3_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ3_M IQ2_S IQ2_M IQ4_XS IQ1_M BF16 TQ1_0 TQ2_0 MXFP4_MOE Q1_0 Q2_0' -d 'Of the weights: F32, F16, BF16, Q8_0, Q4_K_M and so on'
 complete -c llmasos -n "__llmasos_at convert" -l as -x -d 'Store it under this name'
 complete -c llmasos -n "__llmasos_at convert" -l output -r -F -d 'Write this file; the store is left alone'
 complete -c llmasos -n "__llmasos_at convert" -s o -r -F -d 'Write this file; the store is left alone'
@@ -463,8 +467,9 @@ complete -c llmasos -n "__llmasos_at convert" -l offline -d 'Never use the netwo
 complete -c llmasos -n "__llmasos_at convert" -s v -d 'Say what was chosen and why, and show the engine\'s log'
 complete -c llmasos -n "__llmasos_at convert" -l verbose -d 'Say what was chosen and why, and show the engine\'s log'
 complete -c llmasos -n "__llmasos_at convert" -l help -d 'Show how it is called'
-complete -c llmasos -n "__llmasos_at quantize" -l type -x -d 'What to make: Q4_K_M, Q5_K_S, Q8_0, IQ4_XS and so on'
-complete -c llmasos -n "__llmasos_at quantize" -s t -x -d 'What to make: Q4_K_M, Q5_K_S, Q8_0, IQ4_XS and so on'
+complete -c llmasos -n "__llmasos_at convert 1" -F
+complete -c llmasos -n "__llmasos_at quantize" -l type -x -a 'F32 F16 Q4_0 Q4_1 Q8_0 Q5_0 Q5_1 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S Q5_K_M Q6_K IQ2_XXS IQ2_XS Q2_K_S IQ3_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ3_M IQ2_S IQ2_M IQ4_XS IQ1_M BF16 TQ1_0 TQ2_0 MXFP4_MOE Q1_0 Q2_0' -d 'What to make: Q4_K_M, Q5_K_S, Q8_0, IQ4_XS and so on'
+complete -c llmasos -n "__llmasos_at quantize" -s t -x -a 'F32 F16 Q4_0 Q4_1 Q8_0 Q5_0 Q5_1 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S Q5_K_M Q6_K IQ2_XXS IQ2_XS Q2_K_S IQ3_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ3_M IQ2_S IQ2_M IQ4_XS IQ1_M BF16 TQ1_0 TQ2_0 MXFP4_MOE Q1_0 Q2_0' -d 'What to make: Q4_K_M, Q5_K_S, Q8_0, IQ4_XS and so on'
 complete -c llmasos -n "__llmasos_at quantize" -l as -x -d 'Store it under this name'
 complete -c llmasos -n "__llmasos_at quantize" -l output -r -F -d 'Write this file; the store is left alone'
 complete -c llmasos -n "__llmasos_at quantize" -s o -r -F -d 'Write this file; the store is left alone'
@@ -472,8 +477,8 @@ complete -c llmasos -n "__llmasos_at quantize" -l allow-requantize -d 'Quantize 
 complete -c llmasos -n "__llmasos_at quantize" -l keep-split -d 'With -o: as many files as the model has, with the same tensors'
 complete -c llmasos -n "__llmasos_at quantize" -l dry-run -d 'Only tell types and size; write nothing'
 complete -c llmasos -n "__llmasos_at quantize" -l tensor-type -x -d 'A type for tensors in whose names the expression is found, the first that is'
-complete -c llmasos -n "__llmasos_at quantize" -l output-type -x -d 'The type of the output'
-complete -c llmasos -n "__llmasos_at quantize" -l embedding-type -x -d 'That of the token embeddings'
+complete -c llmasos -n "__llmasos_at quantize" -l output-type -x -a 'F32 F16 BF16 IQ1_M IQ1_S IQ2_S IQ2_XS IQ2_XXS IQ3_S IQ3_XXS IQ4_NL IQ4_XS MXFP4 NVFP4 Q1_0 Q2_0 Q2_K Q3_K Q4_0 Q4_1 Q4_K Q5_0 Q5_1 Q5_K Q6_K Q8_0 TQ1_0 TQ2_0' -d 'The type of the output'
+complete -c llmasos -n "__llmasos_at quantize" -l embedding-type -x -a 'F32 F16 BF16 IQ1_M IQ1_S IQ2_S IQ2_XS IQ2_XXS IQ3_S IQ3_XXS IQ4_NL IQ4_XS MXFP4 NVFP4 Q1_0 Q2_0 Q2_K Q3_K Q4_0 Q4_1 Q4_K Q5_0 Q5_1 Q5_K Q6_K Q8_0 TQ1_0 TQ2_0' -d 'That of the token embeddings'
 complete -c llmasos -n "__llmasos_at quantize" -l pure -d 'One type for all, not the mix\'s several'
 complete -c llmasos -n "__llmasos_at quantize" -l prune-layers -x -d 'Leave layers out, counted from 0: 3,5-7'
 complete -c llmasos -n "__llmasos_at quantize" -l json -d 'Print JSON'
@@ -482,8 +487,8 @@ complete -c llmasos -n "__llmasos_at quantize" -s v -d 'Say what was chosen and 
 complete -c llmasos -n "__llmasos_at quantize" -l verbose -d 'Say what was chosen and why, and show the engine\'s log'
 complete -c llmasos -n "__llmasos_at quantize" -l help -d 'Show how it is called'
 complete -c llmasos -n "__llmasos_at quantize 1" -a '(__llmasos_references)'
-complete -c llmasos -n "__llmasos_at export" -l type -x -d 'Of the weights: bf16, f32 or f16'
-complete -c llmasos -n "__llmasos_at export" -s t -x -d 'Of the weights: bf16, f32 or f16'
+complete -c llmasos -n "__llmasos_at export" -l type -x -a 'bf16 f32 f16' -d 'Of the weights'
+complete -c llmasos -n "__llmasos_at export" -s t -x -a 'bf16 f32 f16' -d 'Of the weights'
 complete -c llmasos -n "__llmasos_at export" -l json -d 'Print JSON'
 complete -c llmasos -n "__llmasos_at export" -l offline -d 'Never use the network'
 complete -c llmasos -n "__llmasos_at export" -l help -d 'Show how it is called'

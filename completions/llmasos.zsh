@@ -45,68 +45,68 @@ _llmasos_grammar() {
         '*-f+[Put this file'\''s text before the prompt. Again for more]:f:_files' \
         '*--file=[Put this file'\''s text before the prompt. Again for more]:file:_files' \
         '*--lines[Every line piped in, or of the files, is a prompt, PROMPT stands before each, and each answer is one line\: spaces stand for its line ends, which only --json keeps]' \
-        '*--system=[What the model should be and do]:system: ' \
+        '*--system=[What the model should be and do]:system:()' \
         '*--raw[No chat template\: the model goes on from the prompt as it is]' \
-        '*--format=[`json`\: the answer is a JSON object]:format:(json)' \
+        '*--format=[`json`\: the answer is a JSON object]:format:_llmasos_choices json' \
         '*--schema=[The answer fits this JSON schema\: a file, JSON, or '\''name, age int'\'']:schema:_files' \
-        '*--regex=[The answer as a whole matches this regular expression]:regex: ' \
-        '*--extract=[Print only the inside of the answer'\''s first fenced code block, or its first JSON value]:extract:(code json)' \
+        '*--regex=[The answer as a whole matches this regular expression]:regex:()' \
+        '*--extract=[Print only the inside of the answer'\''s first fenced code block, or its first JSON value]:extract:_llmasos_choices code json' \
         '*--json[Print JSON]' \
         '*--stats[Say on standard error how fast it went]' \
-        '*-n+[How many answers]:n: ' \
-        '*--count=[How many answers]:count: ' \
+        '*-n+[How many answers]:n:()' \
+        '*--count=[How many answers]:count:()' \
         '*-o+[Write the answer to this file instead]:o:_files' \
         '*--output=[Write the answer to this file instead]:output:_files' \
         '*--prompt-cache=[Keep in this file what was read of the prompt, and go on from there next time]:prompt-cache:_files' \
-        '*--logprobs=[With --json\: each token'\''s log-probability, and those of so many of the likeliest in its place]:logprobs: ' \
-        '*--timeout=[End with exit code 75 after so many seconds, whatever is going on]:timeout: ' \
-        '*--lock=[Leave at once with exit code 75 if another run holds the lock of this name]:lock: ' \
-        '*--task=[Do this ready-made task, such as translate or summarize, with the prompt]:task: ' \
-        '*--to=[Of a task\: the language to translate into]:to: ' \
+        '*--logprobs=[With --json\: each token'\''s log-probability, and those of so many of the likeliest in its place]:logprobs:()' \
+        '*--timeout=[End with exit code 75 after so many seconds, whatever is going on]:timeout:()' \
+        '*--lock=[Leave at once with exit code 75 if another run holds the lock of this name]:lock:()' \
+        '*--task=[Do this ready-made task, such as translate or summarize, with the prompt]:task:_llmasos_tasks' \
+        '*--to=[Of a task\: the language to translate into]:to:()' \
         '*--context=[Of a task\: the file that holds the answer]:context:_files' \
-        '*--set=[Any parameter of a task. Again for more]:set: ' \
+        '*--set=[Any parameter of a task. Again for more]:set:()' \
         '*--list-tasks[Show what tasks there are, and do none]' \
         '*--offline[Never use the network]' \
         '*-v[Say what was chosen and why, and show the engine'\''s log]' \
         '*--verbose[Say what was chosen and why, and show the engine'\''s log]' \
         '*--think[Let the model reason before it answers, or not, as far as it knows how]' \
         '*--no-think[Let the model reason before it answers, or not, as far as it knows how]' \
-        '*--max-tokens=[Longest answer, in tokens]:max-tokens: ' \
-        '*--max-seconds=[End the answer after so many seconds]:max-seconds: ' \
-        '*--stop=[End the answer before this text. Again for more]:stop: ' \
+        '*--max-tokens=[Longest answer, in tokens]:max-tokens:()' \
+        '*--max-seconds=[End the answer after so many seconds]:max-seconds:()' \
+        '*--stop=[End the answer before this text. Again for more]:stop:()' \
         '*--ignore-eos[Go on after the model'\''s own end of the answer]' \
         '*--no-ignore-eos[Go on after the model'\''s own end of the answer]' \
-        '*--on-overflow=[If the context is too short\: refuse, cut the prompt'\''s beginning, forget the oldest, or summarize. (default error)]:on-overflow:(error truncate shift summarize)' \
-        '*--temperature=[Randomness; 0 always takes the likeliest token. (default 0.8)]:temperature: ' \
-        '*--top-k=[Choose among the K likeliest tokens; 0 for all. (default 40)]:top-k: ' \
-        '*--top-p=[Choose among the likeliest tokens that together have this probability. (default 0.95)]:top-p: ' \
-        '*--min-p=[Leave out tokens less likely than this share of the likeliest. (default 0.05)]:min-p: ' \
-        '*--seed=[Start of the random numbers; the same seed gives the same choices]:seed: ' \
-        '*--typical-p=[Locally typical sampling; 1 is off. (default 1)]:typical-p: ' \
-        '*--top-n-sigma=[Keep tokens within N standard deviations of the best; -1 is off. (default -1)]:top-n-sigma: ' \
-        '*--repeat-penalty=[Make tokens that stand in the last ones less likely; 1 is off. (default 1)]:repeat-penalty: ' \
-        '*--repeat-last-n=[How many last tokens the penalties look at; -1 for all. (default 64)]:repeat-last-n: ' \
-        '*--presence-penalty=[Taken off a token that has occurred. (default 0)]:presence-penalty: ' \
-        '*--frequency-penalty=[Taken off for each time a token has occurred. (default 0)]:frequency-penalty: ' \
-        '*--dry-multiplier=[DRY\: strength against repeated runs of tokens; 0 is off. (default 0)]:dry-multiplier: ' \
-        '*--dry-base=[DRY\: how fast the penalty grows with a run'\''s length. (default 1.75)]:dry-base: ' \
-        '*--dry-allowed-length=[DRY\: runs up to this long are free. (default 2)]:dry-allowed-length: ' \
-        '*--dry-penalty-last-n=[DRY\: how many last tokens it looks at; -1 for all. (default -1)]:dry-penalty-last-n: ' \
-        '*--dry-sequence-breakers=[DRY\: strings that end a run. (default ('\''\\n'\'', '\''\:'\'', '\''"'\'', '\''*'\''))]:dry-sequence-breakers: ' \
-        '*--xtc-probability=[XTC\: how often the likeliest tokens are left out; 0 is off. (default 0)]:xtc-probability: ' \
-        '*--xtc-threshold=[XTC\: what counts as likely. (default 0.1)]:xtc-threshold: ' \
-        '*--mirostat=[Mirostat\: 0 is off, 1 or 2 its version; replaces top-k, top-p and their like. (default 0)]:mirostat: ' \
-        '*--mirostat-tau=[Mirostat\: the surprise to aim at. (default 5)]:mirostat-tau: ' \
-        '*--mirostat-eta=[Mirostat\: how fast it adapts. (default 0.1)]:mirostat-eta: ' \
-        '*--logit-bias=[TOKEN=BIAS\: add to a token'\''s logit, `-inf` forbids it. Again for more]:logit-bias: ' \
-        '*--grammar=[GBNF grammar that the answer must keep to\: text, or a .gbnf file]:grammar: ' \
-        '*--num-beams=[Beam search\: follow so many likeliest answers at a time. (default 1)]:num-beams: ' \
-        '*--length-penalty=[Of a beam search\: above 0 prefers long answers, below 0 short ones. (default 1)]:length-penalty: ' \
-        '*--early-stopping=[End a beam search when as many are finished as are followed (true), when a better one is unlikely (false), or when none can come (never). (default false)]:early-stopping:(true false never)' \
-        '*--context-length=[Tokens that prompt and answer may have together]:context-length: ' \
-        '*--threads=[Threads to compute with]:threads: ' \
-        '*--gpu-layers=[Layers to put on the GPU; 0 for none]:gpu-layers: ' \
-        '*--kv-type=[How the context'\''s keys and values are stored]:kv-type:(f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0)' \
+        '*--on-overflow=[If the context is too short\: refuse, cut the prompt'\''s beginning, forget the oldest, or summarize. (default error)]:on-overflow:_llmasos_choices error truncate shift summarize' \
+        '*--temperature=[Randomness; 0 always takes the likeliest token. (default 0.8)]:temperature:()' \
+        '*--top-k=[Choose among the K likeliest tokens; 0 for all. (default 40)]:top-k:()' \
+        '*--top-p=[Choose among the likeliest tokens that together have this probability. (default 0.95)]:top-p:()' \
+        '*--min-p=[Leave out tokens less likely than this share of the likeliest. (default 0.05)]:min-p:()' \
+        '*--seed=[Start of the random numbers; the same seed gives the same choices]:seed:()' \
+        '*--typical-p=[Locally typical sampling; 1 is off. (default 1)]:typical-p:()' \
+        '*--top-n-sigma=[Keep tokens within N standard deviations of the best; -1 is off. (default -1)]:top-n-sigma:()' \
+        '*--repeat-penalty=[Make tokens that stand in the last ones less likely; 1 is off. (default 1)]:repeat-penalty:()' \
+        '*--repeat-last-n=[How many last tokens the penalties look at; -1 for all. (default 64)]:repeat-last-n:()' \
+        '*--presence-penalty=[Taken off a token that has occurred. (default 0)]:presence-penalty:()' \
+        '*--frequency-penalty=[Taken off for each time a token has occurred. (default 0)]:frequency-penalty:()' \
+        '*--dry-multiplier=[DRY\: strength against repeated runs of tokens; 0 is off. (default 0)]:dry-multiplier:()' \
+        '*--dry-base=[DRY\: how fast the penalty grows with a run'\''s length. (default 1.75)]:dry-base:()' \
+        '*--dry-allowed-length=[DRY\: runs up to this long are free. (default 2)]:dry-allowed-length:()' \
+        '*--dry-penalty-last-n=[DRY\: how many last tokens it looks at; -1 for all. (default -1)]:dry-penalty-last-n:()' \
+        '*--dry-sequence-breakers=[DRY\: strings that end a run. (default ('\''\\n'\'', '\''\:'\'', '\''"'\'', '\''*'\''))]:dry-sequence-breakers:()' \
+        '*--xtc-probability=[XTC\: how often the likeliest tokens are left out; 0 is off. (default 0)]:xtc-probability:()' \
+        '*--xtc-threshold=[XTC\: what counts as likely. (default 0.1)]:xtc-threshold:()' \
+        '*--mirostat=[Mirostat\: 0 is off, 1 or 2 its version; replaces top-k, top-p and their like. (default 0)]:mirostat:()' \
+        '*--mirostat-tau=[Mirostat\: the surprise to aim at. (default 5)]:mirostat-tau:()' \
+        '*--mirostat-eta=[Mirostat\: how fast it adapts. (default 0.1)]:mirostat-eta:()' \
+        '*--logit-bias=[TOKEN=BIAS\: add to a token'\''s logit, `-inf` forbids it. Again for more]:logit-bias:()' \
+        '*--grammar=[GBNF grammar that the answer must keep to\: text, or a .gbnf file]:grammar:_files' \
+        '*--num-beams=[Beam search\: follow so many likeliest answers at a time. (default 1)]:num-beams:()' \
+        '*--length-penalty=[Of a beam search\: above 0 prefers long answers, below 0 short ones. (default 1)]:length-penalty:()' \
+        '*--early-stopping=[End a beam search when as many are finished as are followed (true), when a better one is unlikely (false), or when none can come (never). (default false)]:early-stopping:_llmasos_choices true false never' \
+        '*--context-length=[Tokens that prompt and answer may have together]:context-length:()' \
+        '*--threads=[Threads to compute with]:threads:()' \
+        '*--gpu-layers=[Layers to put on the GPU; 0 for none]:gpu-layers:()' \
+        '*--kv-type=[How the context'\''s keys and values are stored]:kv-type:_llmasos_choices f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0' \
         '*--flash-attention[Compute attention in the memory-saving way]' \
         '*--no-flash-attention[Compute attention in the memory-saving way]' \
         '*--deterministic[The same answer every time, whoever else is answered\: one at a time, nothing reused, so it is slower]' \
@@ -115,16 +115,16 @@ _llmasos_grammar() {
         '*--no-speculation[Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)]' \
         '*--shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many that have nothing in common. (default on)]' \
         '*--no-shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many that have nothing in common. (default on)]' \
-        '*--draft=[MODEL\: let this smaller model of the same family guess ahead, where that pays]:draft: ' \
-        '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size: ' \
-        '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora: ' \
+        '*--draft=[Let this smaller model of the same family guess ahead, where that pays]:draft:_llmasos_references' \
+        '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
+        '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
         '*--mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--mlock[Keep the model in memory, never swapped out]' \
         '*--no-mlock[Keep the model in memory, never swapped out]' \
         '*--help[Show how it is called]' \
         '1:model:_llmasos_references' \
-        '2:prompt: '
+        '2:prompt:()'
       ;;
     chat)
       _arguments -S \
@@ -273,7 +273,7 @@ _llmasos_grammar() {
         '*--offline[Never use the network]' \
         '*--help[Show how it is called]' \
         '1:model:_llmasos_references' \
-        '2:prompt: '
+        '2:prompt:()'
       ;;
     embed)
       _arguments -S \
@@ -283,10 +283,10 @@ _llmasos_grammar() {
         '*--raw[Leave vectors as long as they come; else their length is 1]' \
         '*--json[Print JSON]' \
         '*--offline[Never use the network]' \
-        '*--context-length=[Tokens that prompt and answer may have together]:context-length: ' \
-        '*--threads=[Threads to compute with]:threads: ' \
-        '*--gpu-layers=[Layers to put on the GPU; 0 for none]:gpu-layers: ' \
-        '*--kv-type=[How the context'\''s keys and values are stored]:kv-type:(f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0)' \
+        '*--context-length=[Tokens that prompt and answer may have together]:context-length:()' \
+        '*--threads=[Threads to compute with]:threads:()' \
+        '*--gpu-layers=[Layers to put on the GPU; 0 for none]:gpu-layers:()' \
+        '*--kv-type=[How the context'\''s keys and values are stored]:kv-type:_llmasos_choices f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0' \
         '*--flash-attention[Compute attention in the memory-saving way]' \
         '*--no-flash-attention[Compute attention in the memory-saving way]' \
         '*--deterministic[The same answer every time, whoever else is answered\: one at a time, nothing reused, so it is slower]' \
@@ -295,29 +295,29 @@ _llmasos_grammar() {
         '*--no-speculation[Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)]' \
         '*--shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many that have nothing in common. (default on)]' \
         '*--no-shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many that have nothing in common. (default on)]' \
-        '*--draft=[MODEL\: let this smaller model of the same family guess ahead, where that pays]:draft: ' \
-        '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size: ' \
-        '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora: ' \
+        '*--draft=[Let this smaller model of the same family guess ahead, where that pays]:draft:_llmasos_references' \
+        '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
+        '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
         '*--mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--mlock[Keep the model in memory, never swapped out]' \
         '*--no-mlock[Keep the model in memory, never swapped out]' \
         '*--help[Show how it is called]' \
         '1:model:_llmasos_references' \
-        '2:prompt: '
+        '2:prompt:()'
       ;;
     rerank)
       _arguments -S \
         '*-f+[Take each line of this file for a document. Again for more; without it, lines are piped in]:f:_files' \
         '*--file=[Take each line of this file for a document. Again for more; without it, lines are piped in]:file:_files' \
-        '*-n+[Only so many, the best]:n: ' \
-        '*--top=[Only so many, the best]:top: ' \
+        '*-n+[Only so many, the best]:n:()' \
+        '*--top=[Only so many, the best]:top:()' \
         '*--json[Print JSON]' \
         '*--offline[Never use the network]' \
-        '*--context-length=[Tokens that prompt and answer may have together]:context-length: ' \
-        '*--threads=[Threads to compute with]:threads: ' \
-        '*--gpu-layers=[Layers to put on the GPU; 0 for none]:gpu-layers: ' \
-        '*--kv-type=[How the context'\''s keys and values are stored]:kv-type:(f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0)' \
+        '*--context-length=[Tokens that prompt and answer may have together]:context-length:()' \
+        '*--threads=[Threads to compute with]:threads:()' \
+        '*--gpu-layers=[Layers to put on the GPU; 0 for none]:gpu-layers:()' \
+        '*--kv-type=[How the context'\''s keys and values are stored]:kv-type:_llmasos_choices f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0' \
         '*--flash-attention[Compute attention in the memory-saving way]' \
         '*--no-flash-attention[Compute attention in the memory-saving way]' \
         '*--deterministic[The same answer every time, whoever else is answered\: one at a time, nothing reused, so it is slower]' \
@@ -326,16 +326,16 @@ _llmasos_grammar() {
         '*--no-speculation[Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)]' \
         '*--shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many that have nothing in common. (default on)]' \
         '*--no-shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many that have nothing in common. (default on)]' \
-        '*--draft=[MODEL\: let this smaller model of the same family guess ahead, where that pays]:draft: ' \
-        '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size: ' \
-        '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora: ' \
+        '*--draft=[Let this smaller model of the same family guess ahead, where that pays]:draft:_llmasos_references' \
+        '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
+        '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
         '*--mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--mlock[Keep the model in memory, never swapped out]' \
         '*--no-mlock[Keep the model in memory, never swapped out]' \
         '*--help[Show how it is called]' \
         '1:model:_llmasos_references' \
-        '2:query: '
+        '2:query:()'
       ;;
     serve)
       _arguments -S \
@@ -362,7 +362,7 @@ _llmasos_grammar() {
       ;;
     pull)
       _arguments -S \
-        '*--as=[Store it under this name]:as: ' \
+        '*--as=[Store it under this name]:as:()' \
         '*--json[Print JSON]' \
         '*--offline[Never use the network]' \
         '*--help[Show how it is called]' \
@@ -398,7 +398,7 @@ _llmasos_grammar() {
       _arguments -S \
         '*--help[Show how it is called]' \
         '1:model:_llmasos_models' \
-        '2:name: '
+        '2:name:()'
       ;;
     rm)
       _arguments -S \
@@ -407,8 +407,8 @@ _llmasos_grammar() {
       ;;
     import)
       _arguments -S \
-        '*--from=[Take what this tool holds]:from:(ollama huggingface lmstudio)' \
-        '*--as=[Store it under this name]:as: ' \
+        '*--from=[Take what this tool holds]:from:_llmasos_choices ollama huggingface lmstudio' \
+        '*--as=[Store it under this name]:as:()' \
         '*--dry-run[Only say what would be taken in]' \
         '*--json[Print JSON]' \
         '*--help[Show how it is called]' \
@@ -423,18 +423,18 @@ _llmasos_grammar() {
     prune)
       _arguments -S \
         '*--dry-run[Only say what would be deleted]' \
-        '*--older-than=[Only unfinished downloads that are this old]:older-than: ' \
+        '*--older-than=[Only unfinished downloads that are this old]:older-than:()' \
         '*--json[Print JSON]' \
         '*--help[Show how it is called]'
       ;;
     convert)
       _arguments -S \
-        '*--type=[Of the weights\: F32, F16, BF16, Q8_0, Q4_K_M and so on]:type: ' \
-        '*-t+[Of the weights\: F32, F16, BF16, Q8_0, Q4_K_M and so on]:t: ' \
-        '*--as=[Store it under this name]:as: ' \
+        '*--type=[Of the weights\: F32, F16, BF16, Q8_0, Q4_K_M and so on]:type:_llmasos_choices F32 F16 Q4_0 Q4_1 Q8_0 Q5_0 Q5_1 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S Q5_K_M Q6_K IQ2_XXS IQ2_XS Q2_K_S IQ3_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ3_M IQ2_S IQ2_M IQ4_XS IQ1_M BF16 TQ1_0 TQ2_0 MXFP4_MOE Q1_0 Q2_0' \
+        '*-t+[Of the weights\: F32, F16, BF16, Q8_0, Q4_K_M and so on]:t:_llmasos_choices F32 F16 Q4_0 Q4_1 Q8_0 Q5_0 Q5_1 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S Q5_K_M Q6_K IQ2_XXS IQ2_XS Q2_K_S IQ3_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ3_M IQ2_S IQ2_M IQ4_XS IQ1_M BF16 TQ1_0 TQ2_0 MXFP4_MOE Q1_0 Q2_0' \
+        '*--as=[Store it under this name]:as:()' \
         '*--output=[Write this file; the store is left alone]:output:_files' \
         '*-o+[Write this file; the store is left alone]:o:_files' \
-        '*--split-max-size=[Cut the file into parts of at most 500M, 2G, …]:split-max-size: ' \
+        '*--split-max-size=[Cut the file into parts of at most 500M, 2G, …]:split-max-size:()' \
         '*--lora=[Convert the LoRA adapter that PEFT wrote to this folder]:lora:_files' \
         '*--base=[The model that the adapter is for\: stored, a file, or a folder]:base:_llmasos_references' \
         '*--json[Print JSON]' \
@@ -442,23 +442,23 @@ _llmasos_grammar() {
         '*-v[Say what was chosen and why, and show the engine'\''s log]' \
         '*--verbose[Say what was chosen and why, and show the engine'\''s log]' \
         '*--help[Show how it is called]' \
-        '1:checkpoint: '
+        '1:checkpoint:_files'
       ;;
     quantize)
       _arguments -S \
-        '*--type=[What to make\: Q4_K_M, Q5_K_S, Q8_0, IQ4_XS and so on]:type: ' \
-        '*-t+[What to make\: Q4_K_M, Q5_K_S, Q8_0, IQ4_XS and so on]:t: ' \
-        '*--as=[Store it under this name]:as: ' \
+        '*--type=[What to make\: Q4_K_M, Q5_K_S, Q8_0, IQ4_XS and so on]:type:_llmasos_choices F32 F16 Q4_0 Q4_1 Q8_0 Q5_0 Q5_1 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S Q5_K_M Q6_K IQ2_XXS IQ2_XS Q2_K_S IQ3_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ3_M IQ2_S IQ2_M IQ4_XS IQ1_M BF16 TQ1_0 TQ2_0 MXFP4_MOE Q1_0 Q2_0' \
+        '*-t+[What to make\: Q4_K_M, Q5_K_S, Q8_0, IQ4_XS and so on]:t:_llmasos_choices F32 F16 Q4_0 Q4_1 Q8_0 Q5_0 Q5_1 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S Q5_K_M Q6_K IQ2_XXS IQ2_XS Q2_K_S IQ3_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ3_M IQ2_S IQ2_M IQ4_XS IQ1_M BF16 TQ1_0 TQ2_0 MXFP4_MOE Q1_0 Q2_0' \
+        '*--as=[Store it under this name]:as:()' \
         '*--output=[Write this file; the store is left alone]:output:_files' \
         '*-o+[Write this file; the store is left alone]:o:_files' \
         '*--allow-requantize[Quantize what is quantized already, and lose more than one has to]' \
         '*--keep-split[With -o\: as many files as the model has, with the same tensors]' \
         '*--dry-run[Only tell types and size; write nothing]' \
-        '*--tensor-type=[A type for tensors in whose names the expression is found, the first that is]:tensor-type: ' \
-        '*--output-type=[The type of the output]:output-type: ' \
-        '*--embedding-type=[That of the token embeddings]:embedding-type: ' \
+        '*--tensor-type=[A type for tensors in whose names the expression is found, the first that is]:tensor-type:()' \
+        '*--output-type=[The type of the output]:output-type:_llmasos_choices F32 F16 BF16 IQ1_M IQ1_S IQ2_S IQ2_XS IQ2_XXS IQ3_S IQ3_XXS IQ4_NL IQ4_XS MXFP4 NVFP4 Q1_0 Q2_0 Q2_K Q3_K Q4_0 Q4_1 Q4_K Q5_0 Q5_1 Q5_K Q6_K Q8_0 TQ1_0 TQ2_0' \
+        '*--embedding-type=[That of the token embeddings]:embedding-type:_llmasos_choices F32 F16 BF16 IQ1_M IQ1_S IQ2_S IQ2_XS IQ2_XXS IQ3_S IQ3_XXS IQ4_NL IQ4_XS MXFP4 NVFP4 Q1_0 Q2_0 Q2_K Q3_K Q4_0 Q4_1 Q4_K Q5_0 Q5_1 Q5_K Q6_K Q8_0 TQ1_0 TQ2_0' \
         '*--pure[One type for all, not the mix'\''s several]' \
-        '*--prune-layers=[Leave layers out, counted from 0\: 3,5-7]:prune-layers: ' \
+        '*--prune-layers=[Leave layers out, counted from 0\: 3,5-7]:prune-layers:()' \
         '*--json[Print JSON]' \
         '*--offline[Never use the network]' \
         '*-v[Say what was chosen and why, and show the engine'\''s log]' \
@@ -468,8 +468,8 @@ _llmasos_grammar() {
       ;;
     export)
       _arguments -S \
-        '*--type=[Of the weights\: bf16, f32 or f16]:type: ' \
-        '*-t+[Of the weights\: bf16, f32 or f16]:t: ' \
+        '*--type=[Of the weights]:type:_llmasos_choices bf16 f32 f16' \
+        '*-t+[Of the weights]:t:_llmasos_choices bf16 f32 f16' \
         '*--json[Print JSON]' \
         '*--offline[Never use the network]' \
         '*--help[Show how it is called]' \
@@ -479,7 +479,11 @@ _llmasos_grammar() {
   esac
 }
 
+_llmasos_choices() { compadd -M 'm:{[:lower:][:upper:]}={[:upper:][:lower:]}' "$@" }
+
 _llmasos_models() { _llmasos_names models "$@" }
+
+_llmasos_tasks() { _llmasos_names tasks "$@" }
 
 _llmasos_references() {
   if [[ $PREFIX == [./\~]* ]]; then

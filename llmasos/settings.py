@@ -85,9 +85,11 @@ def option(
     choices: tuple[str, ...] | None = None,
     flag: str | None = None,
     panel: str | None = None,
+    metavar: str | None = None,
 ) -> Any:
     """A dataclass field with all that flags, environment and documentation need to know of it."""
-    metadata = {"help": help, "min": minimum, "max": maximum, "choices": choices, "flag": flag, "panel": panel}
+    limits = {"min": minimum, "max": maximum, "choices": choices}
+    metadata = {"help": help, **limits, "flag": flag, "panel": panel, "metavar": metavar}
     return field(default=default, metadata=metadata)
 
 

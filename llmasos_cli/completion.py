@@ -1,4 +1,4 @@
-"""Answers the shells' completion scripts: which models a person who presses TAB could mean. Never fails.
+"""Answers the shells' completion scripts: which models or tasks a person who presses TAB could mean. Never fails.
 
 Every TAB starts a process that somebody waits for, so names are read here without `ModelStore` and `read_catalogue`:
 importing those would take 45 ms more.
@@ -16,12 +16,14 @@ from pathlib import Path
 
 from llmasos import paths
 
-CATALOGUE = Path(paths.__file__).with_name("store") / "catalogue.toml"
+LIBRARY = Path(paths.__file__).parent
+CATALOGUE = LIBRARY / "store" / "catalogue.toml"
+BUILT_IN_TASKS = LIBRARY / "tasks" / "builtin"
 NAME = re.compile(r"[a-z0-9][a-z0-9._/:-]*")
 
 
 def complete(arguments: list[str]) -> None:
-    """Prints the names of a kind, `models` or `references`, that begin with a prefix, one a line."""
+    """Prints the names of a kind, `models`, `references` or `tasks`, that begin with a prefix, one a line."""
     kind, prefix = [*arguments, "", ""][:2]
     names = [name for source in SOURCES.get(kind, ()) for name in _names(source) if name.startswith(prefix.lower())]
     try:
@@ -55,4 +57,10 @@ def _catalogue_names() -> Iterator[object]:
             yield from line.split('"')[1::2]
 
 
-SOURCES = {"models": (_stored_names,), "references": (_stored_names, _catalogue_names)}
+def _task_names() -> Iterator[object]:
+    """The names of our tasks and of the user's own."""
+    for folder in (BUILT_IN_TASKS, paths.find_home().tasks):
+        yield from (path.stem for path in folder.glob("*.toml"))
+
+
+SOURCES = {"models": (_stored_names,), "references": (_stored_names, _catalogue_names), "tasks": (_task_names,)}

@@ -73,7 +73,7 @@ def _help(each: Field[Any]) -> str:
 def _metavar(each: Field[Any], kind: Any) -> str:
     if choices := each.metadata.get("choices"):
         return "|".join(choices)
-    return {int: "N", float: "X"}.get(kind, "TEXT")
+    return each.metadata.get("metavar") or {int: "N", float: "X"}.get(kind, "TEXT")
 
 
 def _dress(outer: Any, command: Command, parameters: list[inspect.Parameter]) -> None:

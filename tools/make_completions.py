@@ -1,7 +1,8 @@
 """Writes completions/llmasos.{bash,zsh,fish} from the real commands. With --check: fails if those there are stale.
 
 What a value completes to is read off its metavar, which `--help` shows too: words in small letters are what to choose
-from (`f16|q8_0`), FILE, DIR, PATH and SCHEMA are files, MODEL is a model, and anything else is text nobody can foresee.
+from (`f16|q8_0`), TYPE and TENSOR-TYPE are types of weights, FILE, DIR, PATH and SCHEMA are files, MODEL is a model,
+TASK a ready-made task, and anything else is text nobody can foresee. Candidates are found whatever the case typed.
 
 How a shell finds out where the cursor stands is in tools/completions/, one file a shell, into which the grammar is put.
 """
@@ -18,15 +19,18 @@ from typing import Any
 PROJECT = Path(__file__).parents[1]
 SCRIPTS = PROJECT / "completions"
 TEMPLATES = PROJECT / "tools/completions"
-FILES, MODELS, REFERENCES = "files", "models", "references"
-BY_METAVAR = {"FILE": FILES, "DIR": FILES, "PATH": FILES, "SCHEMA": FILES, "MODEL": REFERENCES, "PREFIX": MODELS}
+FILES, MODELS, REFERENCES, TASKS = "files", "models", "references", "tasks"
+BY_METAVAR = {
+    **dict.fromkeys(("FILE", "DIR", "PATH", "SCHEMA", "GRAMMAR", "CHECKPOINT"), FILES),
+    **{"MODEL": REFERENCES, "PREFIX": MODELS, "TASK": TASKS},
+}
 NEVER_PULL = ("list", "show", "cp", "rm", "verify")  # their MODEL is a stored one
 WORD = re.compile(r"[A-Za-z0-9_.+-]+")  # needs no quotes in any shell
 
 
 @dataclass(frozen=True)
 class Argument:
-    """What stands at one position. `completes` is `files`, `models`, `references`, or empty where nothing is known."""
+    """What stands at one position. `completes` is `files`, a kind of names, or empty where nothing is known."""
 
     name: str
     choices: tuple[str, ...] = ()
@@ -130,9 +134,17 @@ def _argument(command: str, argument: Any) -> Argument:
 def _values(command: str, metavar: str) -> tuple[tuple[str, ...], str]:
     """The choices that a metavar lists, and what else the value completes to."""
     parts = metavar.split("|")
-    choices = tuple(part for part in parts if part == part.lower() and WORD.fullmatch(part))
+    choices = tuple(part for part in parts if part == part.lower() and WORD.fullmatch(part)) or _types(metavar)
     kind = next((BY_METAVAR[part] for part in parts if part in BY_METAVAR), "")
     return choices, MODELS if kind == REFERENCES and command in NEVER_PULL else kind
+
+
+def _types(metavar: str) -> tuple[str, ...]:
+    """The types of weights that a metavar stands for."""
+    from llmasos.quantization.choices import TENSOR_TYPES
+    from llmasos.quantization.types import MIXES
+
+    return {"TYPE": tuple(MIXES), "TENSOR-TYPE": TENSOR_TYPES}.get(metavar, ())
 
 
 def _metavar(parameter: Any) -> str:
@@ -201,8 +213,10 @@ def _zsh_argument(position: int, argument: Argument) -> str:
 
 def _zsh_action(value: Argument | OptionFlag) -> str:
     if value.choices:
-        return f"({' '.join(value.choices)})"
-    return {FILES: "_files", MODELS: "_llmasos_models", REFERENCES: "_llmasos_references"}.get(value.completes, " ")
+        return f"_llmasos_choices {' '.join(value.choices)}"
+    if value.completes:
+        return "_files" if value.completes == FILES else f"_llmasos_{value.completes}"
+    return "()"  # nothing; a message instead would have to be shown before an option is completed in its place
 
 
 def _zsh_escaped(text: str) -> str:

@@ -83,7 +83,9 @@ class SamplingOptions:
     logit_bias: tuple[str, ...] = option(
         (), "TOKEN=BIAS: add to a token's logit, `-inf` forbids it. Again for more.", panel=RARE
     )
-    grammar: str | None = option(None, "GBNF grammar that the answer must keep to: text, or a .gbnf file.", panel=RARE)
+    grammar: str | None = option(
+        None, "GBNF grammar that the answer must keep to: text, or a .gbnf file.", panel=RARE, metavar="GRAMMAR"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,7 +160,9 @@ class LoadOptions:
         "for many that have nothing in common.",
         panel=RARE,
     )
-    draft: str | None = option(None, "MODEL: let this smaller model of the same family guess ahead, where that pays.")
+    draft: str | None = option(
+        None, "Let this smaller model of the same family guess ahead, where that pays.", metavar="MODEL"
+    )
     batch_size: int = option(512, "Tokens of the prompt that are read at once.", minimum=1, maximum=65536, panel=RARE)
     lora: tuple[str, ...] = option(
         (), "NAME or NAME:SCALE: add this LoRA adapter, a stored one or a GGUF file. Again for more."

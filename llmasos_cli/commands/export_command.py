@@ -13,7 +13,7 @@ from llmasos_cli.options import JsonOption, ModelArgument, OfflineOption
 FolderArgument = Annotated[
     Path, typer.Argument(help="The checkpoint's folder, which must be new or empty.", metavar="DIR")
 ]
-TypeOption = Annotated[str, typer.Option("--type", "-t", help="Of the weights: bf16, f32 or f16.", metavar="TYPE")]
+TypeOption = Annotated[str, typer.Option("--type", "-t", help="Of the weights.", metavar="bf16|f32|f16")]
 
 
 def export_command(

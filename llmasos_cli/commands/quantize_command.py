@@ -43,11 +43,13 @@ TensorTypeOption = Annotated[
 ]
 OutputTypeOption = Annotated[
     str | None,
-    typer.Option("--output-type", help="The type of the output.", metavar="TYPE", rich_help_panel=TENSORS),
+    typer.Option("--output-type", help="The type of the output.", metavar="TENSOR-TYPE", rich_help_panel=TENSORS),
 ]
 EmbeddingTypeOption = Annotated[
     str | None,
-    typer.Option("--embedding-type", help="That of the token embeddings.", metavar="TYPE", rich_help_panel=TENSORS),
+    typer.Option(
+        "--embedding-type", help="That of the token embeddings.", metavar="TENSOR-TYPE", rich_help_panel=TENSORS
+    ),
 ]
 PureOption = Annotated[
     bool, typer.Option("--pure", help="One type for all, not the mix's several.", rich_help_panel=TENSORS)

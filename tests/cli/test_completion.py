@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from llmasos.engine.options import ALL_OPTIONS
+from llmasos.paths import find_home
 from llmasos.store.catalogue import read_catalogue
 from llmasos.store.manifests import Manifest, StoredFile
 from llmasos.store.references import parse_name
@@ -118,9 +120,11 @@ def test_a_reader_that_has_left_is_no_error():
     process.stderr.close()
 
 
-@pytest.mark.parametrize("kind", ["models", "references"])
+@pytest.mark.parametrize("kind", ["models", "references", "tasks"])
 def test_completion_imports_nothing_that_takes_time(kind: str):
     store_models("smollm2")
+    find_home().tasks.mkdir()
+    (find_home().tasks / "smollm2.toml").touch()
     program = (
         "import sys\n"
         f"sys.argv = ['llmasos', '--complete', '{kind}', 'smollm2']\n"
@@ -156,11 +160,11 @@ def test_the_bash_script_says_what_each_word_can_be(line: str):
         r"'run:Answers: it'\''s quick'",
         r"'*-f+[Read \[this\]]:f:_files'",
         r"'*--file=[Read \[this\]]:file:_files'",
-        r"'*--kv-type=[How]:kv-type:(f16 q8_0)'",
-        r"'*--system=[What]:system: '",
+        r"'*--kv-type=[How]:kv-type:_llmasos_choices f16 q8_0'",
+        r"'*--system=[What]:system:()'",
         r"'*--no-mmap[Map it]'",
         r"'1:model:_llmasos_references'",
-        r"'2:prompt: '",
+        r"'2:prompt:()'",
         r"'*:model:_llmasos_models'",
     ],
 )
@@ -218,10 +222,51 @@ def test_options_for_files_complete_files(commands: dict[str, Command], name: st
 
 
 @pytest.mark.parametrize(
-    ("name", "choices"), [("--format", ("json",)), ("--on-overflow", ("error", "truncate", "shift", "summarize"))]
+    ("name", "choices"),
+    [
+        ("--format", ("json",)),
+        ("--extract", ("code", "json")),
+        ("--early-stopping", ("true", "false", "never")),
+        ("--on-overflow", ("error", "truncate", "shift", "summarize")),
+    ],
 )
 def test_choices_of_a_real_option_are_known(commands: dict[str, Command], name: str, choices: tuple[str, ...]):
     assert option(commands["run"], name).choices == choices
+
+
+def test_every_option_of_the_library_with_choices_is_completed(commands: dict[str, Command]):
+    known = {
+        name for kind in ALL_OPTIONS for name, each in kind.__dataclass_fields__.items() if each.metadata["choices"]
+    }
+    assert known >= {"kv_type", "on_overflow", "early_stopping"}
+    for name in known:
+        assert option(commands["run"], f"--{name.replace('_', '-')}").choices != ()
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "known"),
+    [
+        ("quantize", "-t", {"Q4_K_M", "IQ4_XS", "Q8_0", "BF16"}),
+        ("convert", "--type", {"Q4_K_M", "F16"}),
+        ("quantize", "--output-type", {"Q6_K", "F16"}),
+        ("export", "-t", {"bf16", "f32", "f16"}),
+    ],
+)
+def test_types_of_weights_are_known(commands: dict[str, Command], command: str, name: str, known: set[str]):
+    assert known <= set(option(commands[command], name).choices)
+
+
+def test_tasks_are_ours_and_the_users_own(home: Path, capsys: CatchOutput):
+    (home / "tasks").mkdir(parents=True)
+    (home / "tasks/tweet.toml").write_text("")
+    (home / "tasks/$(reboot).toml").write_text("")
+    assert completed(capsys, "tasks", "") == ["code", "commit-message", "qa", "summarize", "translate", "tweet"]
+    assert completed(capsys, "tasks", "T") == ["translate", "tweet"]
+
+
+def test_a_task_and_a_draft_complete_names(commands: dict[str, Command]):
+    assert option(commands["run"], "--task").completes == "tasks"
+    assert option(commands["run"], "--draft").completes == "references"
 
 
 def test_a_switch_takes_no_value_and_is_known_by_both_names(commands: dict[str, Command]):

@@ -101,6 +101,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "work/folder/Other.GGUF",
         "work/folder/other.txt",
         "user/x.gguf",
+        "home/tasks/tweet.toml",
     ):
         (place / file).parent.mkdir(parents=True, exist_ok=True)
         (place / file).touch()
@@ -223,11 +224,22 @@ def test_a_prompt_and_a_new_name_complete_to_nothing(complete: Complete):
 def test_options_of_the_command_are_offered(complete: Complete):
     assert complete("llmasos run smoke --no-m").candidates == {"--no-mmap", "--no-mlock"}
     assert complete("llmasos pull --o").line == "llmasos pull --offline "
+    assert complete("llmasos run smoke --no-mm").line == "llmasos run smoke --no-mmap "
 
 
 def test_choices_are_offered(complete: Complete):
     assert complete("llmasos run smoke --on-overflow s").candidates == {"shift", "summarize"}
     assert complete("llmasos run smoke --format js").line == "llmasos run smoke --format json "
+
+
+def test_types_of_weights_are_offered_whatever_the_case(complete: Complete):
+    assert complete("llmasos quantize smoke -t q4_k").candidates == {"Q4_K_S", "Q4_K_M"}
+    assert complete("llmasos convert ./folder --type BF").line == "llmasos convert ./folder --type BF16 "
+    assert complete("llmasos quantize smoke --output-type q6").line == "llmasos quantize smoke --output-type Q6_K "
+
+
+def test_tasks_are_offered(complete: Complete):
+    assert complete("llmasos run smoke --task t").candidates == {"translate", "tweet"}
 
 
 def test_a_choice_after_an_equals_sign_is_completed(complete: Complete):
