@@ -13,7 +13,8 @@ from typer.core import TyperGroup
 
 from llmasos.errors import DiskFullError, LlmasosError
 from llmasos.files import DISK_FULL
-from llmasos_cli.output import ReaderLeftError, note
+from llmasos_cli.beginning import beginning
+from llmasos_cli.output import ReaderLeftError, note, write
 
 MODELS, MAKE, USE, SERVE = "Models", "Make", "Use", "Serve"
 COMMANDS = {
@@ -87,7 +88,10 @@ def run_app(arguments: list[str]) -> int:
     if is_debugged:
         arguments = [word for word in words if word != "--debug"] + arguments[len(words) :]
     try:
-        return _run(arguments or ["--help"])
+        if not arguments:
+            write(beginning(COMMANDS))
+            return 0
+        return _run(arguments)
     except ClickError as error:
         return _tell_wrong_call(error)
     except ReaderLeftError:

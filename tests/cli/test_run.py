@@ -287,12 +287,6 @@ def test_the_largest_seeds_wrap_around(llmasos, tiny_model):
     assert [json.loads(line)["seed"] for line in lines] == [2**32 - 2, 0]
 
 
-def test_llmasos_alone_shows_its_commands(llmasos):
-    result = llmasos()
-    assert result.exit_code == 0
-    assert "run" in result.stdout
-
-
 def test_help_shows_examples(llmasos):
     result = llmasos("run", "--help")
     assert 'llmasos run smollm2 "The capital of France is"' in result.stdout

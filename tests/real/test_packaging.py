@@ -77,6 +77,18 @@ def test_a_wheel_is_for_one_platform_and_every_python(packages):
     assert LIBRARY in zipfile.ZipFile(packages[".whl"]).namelist()
 
 
+def test_a_wheel_brings_the_manual_and_the_completions_to_where_they_are_looked_for(packages, tmp_path):
+    names = zipfile.ZipFile(packages[".whl"]).namelist()
+    shared = {name.partition(".data/data/")[2] for name in names if ".data/data/" in name}
+    assert shared == {
+        "share/man/man1/llmasos.1",
+        "share/bash-completion/completions/llmasos",
+        "share/zsh/site-functions/_llmasos",
+        "share/fish/vendor_completions.d/llmasos.fish",
+    }
+    assert {"llmasos/tasks/builtin/translate.toml", "llmasos/store/catalogue.toml"} <= set(names)
+
+
 def test_an_installed_wheel_has_kernels_without_a_compiler(packages, tmp_path):
     place, level, _ = run(packages[".whl"], tmp_path / "environment")
     assert place.is_relative_to(tmp_path)
