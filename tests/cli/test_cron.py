@@ -1,0 +1,116 @@
+"""The examples for cron and systemd, run as these run them: in an environment with next to nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conftest import PROJECT
+from doubles.tiny import TinyModel
+
+DOCS = PROJECT / "docs"
+UNITS = sorted((DOCS / "systemd").glob("llmasos-summary.*"))
+CRON_LINE = re.compile(r"[-0-9*,/]+(?: +[-0-9*,/]+){4} +(?P<command>.+)")
+HOLDER = """
+from llmasos.store.store import ModelStore
+with ModelStore().hold("labels"):
+    print(flush=True)
+    input()
+"""
+TIMES_ALLOWED = re.compile(r"--timeout (\d+)")
+
+
+@pytest.fixture
+def user(tmp_path: Path, make_tiny: Callable[[TinyModel], Path]) -> Path:
+    """The home folder of somebody who has the program, a model called smollm2, and something to read."""
+    user = tmp_path / "me"
+    program = user / ".venv/bin/llmasos"
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\nPYTHONPATH="{PROJECT}" exec "{sys.executable}" -m llmasos_cli "$@"\n')
+    program.chmod(0o755)
+    model = make_tiny(TinyModel(context_length=4096))
+    subprocess.run([program, "pull", model, "--as", "smollm2"], env={"HOME": str(user)}, check=True)
+    (user / "notes.txt").write_text("the cat sat\n")
+    (user / "messages.txt").write_text("all is well\n\nthe disk is full\n")
+    return user
+
+
+def cron_commands() -> list[str]:
+    lines = (DOCS / "crontab.example").read_text(encoding="utf-8").splitlines()
+    return [found["command"] for line in lines if (found := CRON_LINE.fullmatch(line))]
+
+
+def as_cron(command: str, user: Path) -> subprocess.CompletedProcess[str]:
+    environment = [f"HOME={user}", f"LLMASOS={user}/.venv/bin/llmasos"]
+    return subprocess.run(
+        ["env", "-i", *environment, "/bin/sh", "-c", command], cwd=user, capture_output=True, text=True, timeout=60
+    )
+
+
+def setting(name: str) -> str:
+    text = (DOCS / "systemd/llmasos-summary.service").read_text(encoding="utf-8")
+    [value] = re.findall(rf"^{name}=(.*)$", text, re.MULTILINE)
+    return value
+
+
+def test_the_lines_of_the_crontab_run_and_say_nothing(user):
+    summary, labels = cron_commands()
+    for command in (summary, labels):
+        assert "%" not in command
+        done = as_cron(command, user)
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert (user / "summary.txt").stat().st_size > 1
+    first, empty, last = (user / "labels.txt").read_text().splitlines()
+    assert empty == ""
+    assert {first, last} <= {"good", "bad"}
+
+
+def test_a_line_of_the_crontab_that_meets_another_of_its_name_leaves_with_75(user):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER],
+        env={"HOME": str(user), "PYTHONPATH": str(PROJECT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    done = as_cron(cron_commands()[1], user)
+    process.communicate("\n")
+    assert (done.returncode, done.stderr) == (75, "error: another run holds the lock `labels`\n")
+    assert not (user / "labels.txt").exists()
+
+
+def test_the_service_runs_without_a_shell_and_ends_before_systemd_ends_it(user):
+    words = shlex.split(setting("ExecStart").replace("%h", str(user)))
+    done = subprocess.run(
+        ["env", "-i", f"HOME={user}", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (user / "summary.txt").stat().st_size > 1
+    allowed = TIMES_ALLOWED.search(setting("ExecStart"))
+    assert allowed is not None
+    assert int(setting("TimeoutStartSec")) > int(allowed[1])
+    assert setting("SuccessExitStatus") == "75"
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd")
+def test_systemd_takes_the_units(user, tmp_path):
+    for unit in UNITS:
+        text = unit.read_text(encoding="utf-8").replace("%h", str(user))
+        (tmp_path / unit.name).write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / unit.name) for unit in UNITS)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+    )
+    assert (len(UNITS), done.returncode, done.stderr) == (2, 0, "")
