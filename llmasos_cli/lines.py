@@ -74,10 +74,10 @@ def answer_lines(chosen: Chosen, wanted: Wanted, files: list[Path], prompt_of: C
         tell_plan(loaded, verbose=wanted.is_verbose)
         work = _Work(engine, prompter, chosen, wanted, prompt_of)
         if wanted.to_file is None:
-            work.answer(lines_of(sources), output.write)
+            work.answer(whole_lines(sources), output.write)
         else:
             file = opened.enter_context(opened_output(wanted.to_file))
-            work.answer(lines_of(sources), file.write)
+            work.answer(whole_lines(sources), file.write)
     if work.failed:
         raise LlmasosError(f"{work.failed} of {work.count} lines could not be answered")
 
@@ -98,7 +98,7 @@ def _open(files: list[Path], opened: contextlib.ExitStack) -> list[int]:
     return descriptors
 
 
-def lines_of(descriptors: Iterable[int]) -> Iterator[bytes]:
+def whole_lines(descriptors: Iterable[int]) -> Iterator[bytes]:
     """Lines without their ends, each as soon as it is whole; at the end of a file the last one may lack its newline."""
     for descriptor in descriptors:
         begun: list[bytes] = []
@@ -109,7 +109,7 @@ def lines_of(descriptors: Iterable[int]) -> Iterator[bytes]:
                 yield b"".join(begun).removesuffix(b"\r")
                 begun = [other]
         if last := b"".join(begun):
-            yield last
+            yield last.removesuffix(b"\r")
 
 
 class _Work:
@@ -136,10 +136,9 @@ class _Work:
                 raise event
             if event is None:
                 is_over = True
-            elif not event.is_done:
-                self._submit(event)
-                waiting.append(event)
-            elif event.is_empty:
+            elif event.outcome is None:
+                if not event.is_empty:
+                    self._submit(event)
                 waiting.append(event)
             while waiting and waiting[0].is_done:
                 write(self._written(waiting.popleft()))

@@ -42,7 +42,15 @@ DOORS = {
 }
 
 # Where an import may stand inside a function: where a command begins, and where a heavy library is used by a few only.
-LIGHT_COMMANDS = [["--version"], ["list"], ["show", "nothing"], ["--help"], ["--complete", "models", ""]]
+LIGHT_COMMANDS = [
+    ["--version"],
+    ["list"],
+    ["show", "nothing"],
+    ["--help"],
+    ["--complete", "models", ""],
+    ["run", "--list-tasks"],
+    [],
+]
 HEAVY = {"numpy", "llama_cpp", "llama_cpp.llama_cpp", "torch", "jinja2", "httpx2", "huggingface_hub"}
 
 

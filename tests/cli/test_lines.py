@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from conftest import PROJECT, command
 from doubles.tiny import TinyModel
+from llmasos_cli.lines import whole_lines
 
 FIXED = ("--temperature", "0", "--max-tokens", "8", "--ignore-eos")
 
@@ -48,6 +50,32 @@ def test_an_answer_is_one_line_unless_it_is_json(llmasos, tiny_model):
     assert llmasos("run", tiny_model, "--lines", *shape, stdin="a\n").stdout == "one two three\n"
     exact = llmasos("run", tiny_model, "--lines", *shape, "--json", stdin="a\n").stdout
     assert json.loads(exact)["text"] == " one\n\n  two\r\nthree\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "lines"),
+    [
+        ([b"a\nb\n"], [b"a", b"b"]),
+        ([b"a\nb"], [b"a", b"b"]),
+        ([b"on", b"e\ntw", b"o", b"\n", b"three"], [b"one", b"two", b"three"]),
+        ([b"a\r\n\r\nb\r"], [b"a", b"", b"b"]),
+        ([b"\n\n"], [b"", b""]),
+        ([b"\xff\x85\x0b\n"], [b"\xff\x85\x0b"]),
+        ([], []),
+    ],
+    ids=repr,
+)
+def test_lines_are_whole_however_they_come_in_pieces(written, lines):
+    reader, writer = os.pipe()
+    given = whole_lines([reader])
+    found = []
+    for piece in written:
+        os.write(writer, piece)
+        found += [next(given) for _ in range(piece.count(b"\n"))]
+    os.close(writer)
+    found += given
+    os.close(reader)
+    assert found == lines
 
 
 def test_an_empty_line_gets_an_empty_line(llmasos, tiny_model):

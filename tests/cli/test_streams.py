@@ -123,6 +123,25 @@ def test_help_has_a_short_name_and_a_closed_pipe_is_no_failure(llmasos):
     assert done.returncode == 0
 
 
+def test_a_dumb_terminal_gets_the_answer_and_no_escape_sequence(tiny_model, monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    line = " ".join(command("run", tiny_model, "the", "--regex", "yes"))
+    done = subprocess.run(["script", "-qec", line, "/dev/null"], cwd=PROJECT, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, b"yes\r\n")
+
+
+def test_a_pipe_has_what_is_written_before_the_answer_ends(tiny_model):
+    long = ("--on-overflow", "shift", "--grammar", 'root ::= ("yes" "\\n"){2000}')
+    process = subprocess.Popen(
+        command("run", tiny_model, "the", *long), cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert [process.stdout.readline() for _ in range(3)] == [b"yes\n"] * 3
+    assert process.poll() is None
+    process.kill()
+    process.communicate()
+
+
 # root reads every file unless it gives up the right to
 AS_ANYBODY = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
 
