@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +11,10 @@ from llmasos.chat.answers.reader import AnswerReader, Part, Said, Thought
 from llmasos.chat.fitting import fit_conversation
 from llmasos.chat.sessions.history import messages_of, move
 from llmasos.chat.sessions.session import Session
+from llmasos.chat.sessions.shelf import drop_old_caches
 from llmasos.engine.sequence import Answer, Chunk
 from llmasos_cli import output
+from llmasos_cli.chat.keyboard import stopped_by_ctrl_c
 
 if TYPE_CHECKING:
     from llmasos_cli.chat.screen.views import View
@@ -186,6 +185,7 @@ class Dialogue:
         try:
             if self.saves and self.session.history.entries:
                 self.speaker.save(self.session.cache, waits=True)
+                drop_old_caches()
         finally:
             self.speaker.close()
             self.session.close()
@@ -242,26 +242,6 @@ class _Progress:
         seconds = time.monotonic() - self._first
         speed = f" · {(self._tokens - 1) / seconds:.0f} tokens/s" if seconds > 0.2 and self._tokens > 1 else ""
         return f"{self._name} · {self._prompt + self._tokens:,} of {self._context:,} tokens{speed} · Ctrl-C stops"
-
-
-@contextmanager
-def stopped_by_ctrl_c(*, is_on: bool) -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets instead of raising KeyboardInterrupt somewhere; a second one raises it."""
-    stopping = threading.Event()
-
-    def stop(*_: object) -> None:
-        if stopping.is_set():
-            raise KeyboardInterrupt
-        stopping.set()
-
-    if not is_on:
-        yield stopping
-        return
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield stopping
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def attachment(name: str, content: str) -> str:

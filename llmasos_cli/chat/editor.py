@@ -144,12 +144,15 @@ def edit_in_editor(text: str) -> str:
     command = next((os.environ[name] for name in EDITORS if os.environ.get(name)), "vi")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise BadInputError("there is no terminal for an editor")
+    from prompt_toolkit.input.vt100 import cooked_mode
+
     descriptor, name = tempfile.mkstemp(suffix=".md", prefix="llmasos-")
     path = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(text.encode("utf-8", "replace"))
-        done = subprocess.run([*shlex.split(command), name], check=False)
+        with cooked_mode(sys.stdin.fileno()):
+            done = subprocess.run([*shlex.split(command), name], check=False)
         if done.returncode:
             raise BadInputError(f"the editor `{command}` ended with {done.returncode}; nothing was changed")
         return path.read_text(encoding="utf-8", errors="replace")

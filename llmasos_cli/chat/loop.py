@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from llmasos.errors import LlmasosError
 from llmasos_cli import output
 from llmasos_cli.chat.dialogue import Dialogue, LeaveChat
 from llmasos_cli.chat.editor import Editor
+from llmasos_cli.chat.keyboard import interruptible
 from llmasos_cli.chat.lines import meaning
 from llmasos_cli.chat.slash.table import is_command, run_command
 
@@ -43,11 +38,11 @@ def talk(dialogue: Dialogue, editor: Editor) -> None:
 def _take(dialogue: Dialogue, text: str) -> None:
     if not text.strip():
         return
-    if is_command(text):
-        run_command(dialogue, text)
-        return
-    with silent_keyboard(is_on=dialogue.is_interactive):
-        dialogue.say(meaning(text))
+    with interruptible(is_on=dialogue.is_interactive):
+        if is_command(text):
+            run_command(dialogue, text)
+        else:
+            dialogue.say(meaning(text))
 
 
 def _tell(error: LlmasosError | OSError) -> None:
@@ -57,39 +52,3 @@ def _tell(error: LlmasosError | OSError) -> None:
             output.note(f"hint: {error.hint}")
     else:
         output.note(f"error: {error.filename or ''}: {error.strerror or error}")
-
-
-@contextmanager
-def silent_keyboard(*, is_on: bool) -> Iterator[None]:
-    """What is typed meanwhile waits for the next prompt, and is not shown in the middle of an answer."""
-    if not (is_on and sys.stdin.isatty()):
-        yield
-        return
-    import termios
-
-    before = termios.tcgetattr(sys.stdin)
-    silent = termios.tcgetattr(sys.stdin)
-    silent[3] &= ~(termios.ECHO | termios.ICANON)
-    termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
-
-
-@contextmanager
-def interrupts_raised(*, is_on: bool) -> Iterator[None]:
-    """Ctrl-C raises KeyboardInterrupt as often as it is pressed, for somebody who stays."""
-    if not is_on or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def has_colour() -> bool:
-    """Whether answers are laid out, which takes colours and a cursor that moves."""
-    return not os.environ.get("NO_COLOR")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -80,7 +81,8 @@ def _chat(
 ) -> None:
     from llmasos_cli.chat.dialogue import Dialogue
     from llmasos_cli.chat.editor import PlainEditor, edit_in_editor, has_full_terminal, make_editor
-    from llmasos_cli.chat.loop import interrupts_raised, talk
+    from llmasos_cli.chat.keyboard import interruptible, interrupts_raised, silent_keyboard
+    from llmasos_cli.chat.loop import talk
     from llmasos_cli.chat.opening import default_model, tell_resumed
     from llmasos_cli.chat.slash.settings import model_reference
     from llmasos_cli.chat.speaker import Speaker
@@ -89,8 +91,10 @@ def _chat(
     reason = ""
     if model is None:
         model, reason = default_model(session)
-    speaker = Speaker(choose(model, flags, offline=offline), verbose=verbose)
     is_interactive = output.is_terminal_input()
+    has_terminal = has_full_terminal()
+    with interruptible(is_on=has_terminal):
+        speaker = Speaker(choose(model, flags, offline=offline), verbose=verbose)
     dialogue = Dialogue(
         session=session,
         speaker=speaker,
@@ -116,9 +120,11 @@ def _chat(
                 "note: the model has no chat template, so it is given a plain one; it may not be made for chats"
             )
         tell_resumed(dialogue)
-        full = has_full_terminal()
-        editor = make_editor(dialogue.status, keeps_history=saves) if full else PlainEditor(is_prompted=is_interactive)
-        with interrupts_raised(is_on=is_interactive):
+        if has_terminal:
+            editor = make_editor(dialogue.status, keeps_history=saves)
+        else:
+            editor = PlainEditor(is_prompted=is_interactive)
+        with interrupts_raised(is_on=is_interactive), silent_keyboard(is_on=has_terminal):
             talk(dialogue, editor)
     finally:
         dialogue.leave()
@@ -126,9 +132,8 @@ def _chat(
 
 def _make_view(shows_thought: bool) -> View:
     from llmasos_cli.chat.editor import has_full_terminal
-    from llmasos_cli.chat.loop import has_colour
     from llmasos_cli.chat.screen.views import MarkdownView, PlainView
 
-    if has_full_terminal() and has_colour():
+    if has_full_terminal() and not os.environ.get("NO_COLOR"):
         return MarkdownView(shows_thought=shows_thought)
     return PlainView(shows_thought=shows_thought)

@@ -7,6 +7,7 @@ import re
 from typing import Any, ClassVar
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from rich.color import ColorSystem
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.markdown import CodeBlock, Heading, Markdown
@@ -55,7 +56,10 @@ class _Markdown(Markdown):
 
 
 def split_finished(text: str) -> tuple[str, str]:
-    """The blocks of a growing text that nothing will change any more, and the rest: the last block."""
+    """The blocks of a growing text that nothing will change any more, and the rest: the last block.
+
+    Lines end with newlines alone.
+    """
     starts = [token.map[0] for token in _PARSER.parse(text) if token.level == 0 and token.map and token.nesting >= 0]
     if len(starts) < 2:
         return "", text
@@ -70,10 +74,29 @@ def without_undecided(text: str) -> str:
 
 
 def render(text: str, width: int) -> list[str]:
-    """The lines of a text, with colours, none wider than `width` cells and no space at their ends."""
-    markdown = _Markdown("", hyperlinks=False)
-    markdown.parsed = [_with_line_breaks(token) for token in _PARSER.parse(text)]
-    return _lines(markdown, width)
+    """The lines of a text, with colours, none wider than `width` cells and no space at their ends.
+
+    One blank line stands between blocks.
+    """
+    lines: list[str] = []
+    for block in _blocks(_PARSER.parse(text)):
+        markdown = _Markdown("", hyperlinks=False)
+        markdown.parsed = [_with_line_breaks(token) for token in block]
+        rendered = _lines(markdown, width)
+        lines += ["", *rendered] if lines and rendered else rendered
+    return lines
+
+
+def _blocks(tokens: list[Token]) -> list[list[Token]]:
+    """The tokens of each block that stands in no other."""
+    blocks: list[list[Token]] = [[]]
+    depth = 0
+    for token in tokens:
+        blocks[-1].append(token)
+        depth += token.nesting
+        if depth == 0:
+            blocks.append([])
+    return blocks[:-1]
 
 
 def render_aside(text: str, width: int) -> list[str]:
@@ -96,7 +119,7 @@ def _lines(content: RenderableType, width: int) -> list[str]:
     return _trimmed([_as_text(row) for row in console.render_lines(content, pad=False)])
 
 
-def _with_line_breaks(token: Any) -> Any:
+def _with_line_breaks(token: Token) -> Token:
     """A line that the model ended, ends: poems and addresses are no prose."""
     for child in token.children or []:
         if child.type == "softbreak":

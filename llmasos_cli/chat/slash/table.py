@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
+import shutil
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +14,7 @@ from llmasos_cli import output
 from llmasos_cli.chat.dialogue import Dialogue, LeaveChat
 from llmasos_cli.chat.slash import keeping, reading, settings, turns
 
+NARROW_INDENT = 4
 COMMAND = re.compile(r"/(\?|[A-Za-z]+)(?:\s+(.*))?\s*", re.DOTALL)
 OTHER_NAMES = {"?": "help", "exit": "bye", "quit": "bye", "new": "clear"}
 
@@ -31,20 +34,40 @@ class Command:
 
 
 def _help(dialogue: Dialogue, _: str) -> None:
-    width = max(len(command.usage) for command in COMMANDS)
+    columns = shutil.get_terminal_size().columns
+    indent = max(len(command.usage) for command in COMMANDS) + 2
+    if columns < 2 * indent:  # too narrow for two columns
+        indent = NARROW_INDENT
     for command in COMMANDS:
-        output.write_line(f"{command.usage.ljust(width)}  {command.help}")
+        for line in _hanging(command.usage, command.help, indent, columns):
+            output.write_line(line)
     output.write_line()
-    output.write_line(KEYS)
+    for key, meaning in KEYS:
+        for line in _hanging(key, meaning, indent, columns):
+            output.write_line(line)
+
+
+def _hanging(term: str, meaning: str, indent: int, columns: int) -> list[str]:
+    """A term and what it means, which stands behind it, or below it where there is no room."""
+    lines = textwrap.wrap(meaning, max(1, columns - indent), initial_indent="", break_long_words=False)
+    if len(term) >= indent:
+        return [term, *(" " * indent + line for line in lines)]
+    return [term.ljust(indent) + lines[0], *(" " * indent + line for line in lines[1:])]
 
 
 def _leave(dialogue: Dialogue, _: str) -> None:
     raise LeaveChat
 
 
-KEYS = """Enter sends; Alt-Enter, or \\ at a line's end, begins another line; a text between \"\"\" may have many.
-Ctrl-G opens the text in $EDITOR. Ctrl-C stops an answer or clears the line, Ctrl-D leaves. ↑ and Ctrl-R find what
-was typed before. A message that begins with a slash: put a space before it."""
+KEYS = (
+    ("Enter", "sends; Alt-Enter, or a backslash at a line's end, begins another line"),
+    ('"""', "text between these may have many lines"),
+    ("Ctrl-G", "opens the text in $EDITOR"),
+    ("Ctrl-C", "stops an answer, or clears the line"),
+    ("Ctrl-D", "leaves"),
+    ("↑ Ctrl-R", "find what was typed before"),
+    ("space /", "a message that begins with a slash"),
+)
 
 COMMANDS = (
     Command("help", "", "what can be typed here", _help),

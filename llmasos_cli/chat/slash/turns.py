@@ -73,20 +73,15 @@ def branch(dialogue: Dialogue, argument: str) -> None:
     history = dialogue.session.history
     leaves = history.leaves()
     if not argument:
-        here = {entry.id for entry in history.path()}
         for number, leaf in enumerate(leaves, start=1):
             path = history.path(leaf)
-            mark = "*" if leaf == history.tip else "·" if leaf in here else " "
-            output.write_line(f"{mark}{number:2}  {len(path):3} messages  {_short(_newest(path, here))}")
+            mark = "*" if leaf == history.tip else " "
+            ending = " → ".join(_short(entry, SHOWN_LENGTH // 2) for entry in path[-2:])
+            output.write_line(f"{mark}{number:2}  {len(path):3} messages, the last: {ending}")
         return
     leaf = leaves[_number(argument, len(leaves), "branch") - 1]
     dialogue.session.record(move(leaf))
     output.note(f"going on from: {_short(history.entries[leaf])}")
-
-
-def _newest(path: list[Entry], here: set[int]) -> Entry:
-    """Where a branch parts from the conversation; its end if it does not."""
-    return next((entry for entry in path if entry.id not in here), path[-1])
 
 
 def _number(argument: str, most: int, what: str) -> int:
@@ -96,6 +91,6 @@ def _number(argument: str, most: int, what: str) -> int:
     return int(argument)
 
 
-def _short(entry: Entry) -> str:
+def _short(entry: Entry, length: int = SHOWN_LENGTH) -> str:
     text = " ".join(output.visible(entry.content).split())
-    return text if len(text) <= SHOWN_LENGTH else f"{text[: SHOWN_LENGTH - 1]}…"
+    return text if len(text) <= length else f"{text[: length - 1]}…"

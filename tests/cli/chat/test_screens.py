@@ -1,0 +1,184 @@
+"""A person at a terminal: what is seen of a chat. The stable screens are kept in tests/goldens/screens."""
+
+from __future__ import annotations
+
+import re
+
+from doubles.conversations import answering
+from doubles.screens import is_golden
+
+ANSWER = """# Fruits
+
+Some **bold** text, `code`, 中文 and 🎉:
+
+- apples
+- pears, which are so long a word that their line has to be laid out in several on any narrow screen
+
+```python
+def taste(fruit):
+    return f"sweet {fruit}"  # always
+```
+
+| fruit | colour |
+|---|---|
+| apple | red |
+"""
+
+WRONG = """/bogus
+/set temperature hot
+/set top_q 1
+/edit 7
+/undo
+/regen
+/read nothing.txt
+/model no-such-model-here
+/think maybe
+/branch x
+/load nothing
+/export pdf
+/copy"""
+
+
+def test_help_lists_every_command(open_chat):
+    chat = open_chat("--no-save", rows=50)
+    chat.enter("/help")
+    assert is_golden("help", chat.settled("begins with a slash"))
+
+
+def test_an_answer_is_laid_out(open_chat):
+    chat = open_chat("--no-save", *answering(ANSWER), rows=32)
+    chat.enter("Which fruits?")
+    assert is_golden("answer-80-columns", chat.settled(lambda screen: "red" in screen and "Ctrl-C" not in screen))
+
+
+def test_an_answer_is_laid_out_in_twenty_columns(open_chat):
+    chat = open_chat("--no-save", *answering(ANSWER), columns=20, rows=50)
+    chat.enter("Which fruits?")
+    assert is_golden("answer-20-columns", chat.settled(lambda screen: "red" in screen and "Ctrl-C" not in screen))
+
+
+def test_several_lines_are_typed_quoted_and_with_a_backslash(open_chat):
+    chat = open_chat("--no-save", *answering("Yes."))
+    for line in ('"""', "one", '  two"""'):
+        chat.enter(line)
+    chat.wait_for("Yes.")
+    chat.enter("three\\")
+    chat.enter("four")
+    chat.wait_for(lambda screen: screen.count("Yes.") == 2)
+    chat.enter("/export md")
+    assert is_golden("several-lines", chat.settled("## You\n\nthree\nfour").partition("gguf\n")[2])
+
+
+def test_pasted_lines_are_one_message(open_chat):
+    chat = open_chat("--no-save", *answering("Yes."))
+    chat.paste("".join(f"line {number}\n" for number in range(200)))
+    chat.wait_for("line 199")
+    chat.press("Enter")
+    chat.wait_for("Yes.")
+    chat.enter("/edit")
+    assert re.search(r"1  you     line 0 line 1 .*\n  2  answer  Yes\.", chat.wait_for("answer  Yes."))
+
+
+def test_commands_options_and_files_are_completed(open_chat, tmp_path):
+    (tmp_path / "notes one.txt").write_text("x")
+    chat = open_chat("--no-save")
+    chat.type("/se")
+    assert is_golden("completion", chat.settled("/sessions"))
+    chat.press("C-c")
+    chat.type("/set top_")
+    chat.wait_for("top_n_sigma")
+    chat.press("C-c")
+    chat.type(f"/read {tmp_path}/no")
+    chat.wait_for("notes one.txt")
+
+
+def test_what_is_wrong_is_told_and_the_chat_goes_on(open_chat):
+    chat = open_chat("--no-save")
+    for line in WRONG.split("\n"):
+        chat.enter(line)
+        chat.wait_for(f"> {line}\nerror:")
+    chat.enter("/show")
+    chat.settled("* is not the default")
+    assert is_golden("errors", chat.scrolled().partition("model      ")[0])
+
+
+def test_ctrl_c_stops_an_answer_and_keeps_what_came(open_chat):
+    chat = open_chat("--no-save", *answering("yes " * 800))
+    chat.enter("Go on.")
+    chat.wait_for("tokens/s · Ctrl-C stops")
+    chat.press("C-c")
+    chat.wait_for("stopped; what came is kept")
+    chat.enter("/edit")
+    chat.wait_for(lambda screen: re.search(r"2  answer  yes ", screen) is not None)
+
+
+def test_ctrl_c_clears_the_line_and_ctrl_d_leaves(open_chat):
+    chat = open_chat("--no-save")
+    chat.type("nonsense")
+    chat.wait_for("nonsense")
+    chat.press("C-c")
+    chat.press("C-c")
+    chat.wait_for("Ctrl-D or /bye leaves")
+    chat.press("C-d")
+    assert chat.wait_for_end() == 0
+
+
+def test_typing_during_an_answer_waits_for_the_next_prompt(open_chat):
+    chat = open_chat("--no-save", *answering("word " * 150))
+    chat.enter("Go on.")
+    chat.wait_for("Ctrl-C stops")
+    chat.type("later")
+    screen = chat.wait_for(lambda screen: "Ctrl-C" not in screen)
+    assert "> later" in chat.wait_for("> later")
+    assert screen.count("later") <= 1
+
+
+def test_an_answer_is_laid_out_anew_when_the_screen_changes(open_chat):
+    chat = open_chat("--no-save", *answering("word " * 600), columns=60, rows=30)
+    chat.enter("Go on.")
+    chat.wait_for(lambda screen: screen.count("word") > 30)
+    chat.resize(20, 30)
+    narrow = chat.wait_for(lambda screen: ">" not in screen and "word word word word\n" in screen)
+    assert max(map(len, narrow.split("\n"))) <= 20
+    chat.resize(70, 30)
+    assert is_golden("resized", chat.settled("\n>", seconds=40))
+
+
+def test_an_edited_question_is_a_branch(open_chat, tmp_path):
+    editor = tmp_path / "editor.sh"
+    editor.write_text('#!/bin/sh\nprintf "changed" > "$1"\n')
+    editor.chmod(0o755)
+    chat = open_chat("--no-save", *answering("Yes."), VISUAL=str(editor))
+    chat.enter("first")
+    chat.wait_for("Yes.")
+    chat.enter("/edit 1")
+    chat.wait_for(lambda screen: screen.count("Yes.") == 2)
+    chat.enter("/branch")
+    chat.wait_for("* 2")
+    chat.enter("/branch 1")
+    chat.enter("/undo")
+    assert is_golden("branches", chat.settled("taken back: first"))
+    chat.press("C-g")
+    chat.wait_for("> changed")
+
+
+def test_a_terminal_that_can_do_nothing_gets_plain_text(open_chat):
+    chat = open_chat("--no-save", *answering("# Yes"), TERM="dumb", dumb="1")
+    chat.enter("really?")
+    assert is_golden("dumb", chat.settled("# Yes"))
+    chat.press("C-d")
+    assert chat.wait_for_end() == 0
+
+
+def test_without_colour_answers_are_plain_text(open_chat):
+    chat = open_chat("--no-save", *answering("# Yes"), NO_COLOR="1")
+    chat.enter("really?")
+    chat.wait_for("# Yes")
+
+
+def test_reasoning_is_shown_dim_and_kept_apart(open_chat):
+    chat = open_chat("--no-save", *answering("<think>\nhm\n</think>\n\nYes"))
+    chat.enter("really?")
+    chat.wait_for("hm\n\nYes")
+    chat.enter("/export md")
+    chat.wait_for("## Answer\n\nYes")
