@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from llmasos_cli.chat.speaker import Speaker
 
 SEEDS = 2**32 - 1  # the one beyond means a random seed to llama.cpp
-PIECE_LENGTH = 200  # characters after which what has come of an answer is written down
+SECONDS_BETWEEN_NOTES = 0.5  # after so long, what has come of an answer is written down
 SHOWN_LINES = 5  # of a message that is shown again
 ENDS = {
     "context": "the answer ended because the context of {context:,} tokens is full; /set on_overflow shift goes on",
@@ -198,7 +198,7 @@ class _Reading:
         self.view = view
         self.said = self.thought = ""
         self._reader, self._session = reader, session
-        self._noted = (0, 0)
+        self._noted, self._noted_at = (0, 0), time.monotonic()
 
     @property
     def is_empty(self) -> bool:
@@ -206,13 +206,17 @@ class _Reading:
 
     def feed(self, text: str) -> None:
         self._take(self._reader.feed(text))
-        if len(self.said) + len(self.thought) - sum(self._noted) >= PIECE_LENGTH:
-            said, thought = self.said[self._noted[0] :], self.thought[self._noted[1] :]
-            self._noted = (len(self.said), len(self.thought))
-            self._session.record({"event": "piece", "said": said, "thought": thought})
+        if time.monotonic() - self._noted_at >= SECONDS_BETWEEN_NOTES:
+            self._note()
 
     def finish(self) -> None:
         self._take(self._reader.finish())
+
+    def _note(self) -> None:
+        said, thought = self.said[self._noted[0] :], self.thought[self._noted[1] :]
+        self._noted, self._noted_at = (len(self.said), len(self.thought)), time.monotonic()
+        if said or thought:
+            self._session.record({"event": "piece", "said": said, "thought": thought})
 
     def _take(self, parts: list[Part]) -> None:
         for part in parts:

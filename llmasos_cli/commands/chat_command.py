@@ -112,7 +112,7 @@ def _chat(
             session.record({"event": "system", "content": system})
         if is_interactive:
             why = f" ({reason})" if reason else ""
-            output.note(f"{speaker.name}{why}, context {speaker.context_length:,}; /help shows what can be typed")
+            output.note(f"{speaker.name}{why}, context {speaker.context_length:,}; /help lists commands")
         elif reason:
             output.note(f"note: {speaker.name}, since {reason}")
         if not speaker.has_template:
