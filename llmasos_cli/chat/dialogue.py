@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -59,19 +60,37 @@ class Dialogue:
         own = self.session.history.system
         return self.speaker.own_system if own is None else own or None
 
-    def say(self, text: str) -> None:
-        """A message of the person, with the files that were read for it, and the answer."""
+    def say(self, text: str, *, before: int | None = None) -> None:
+        """A message of the person, with the files that were read for it, and the answer.
+
+        If none comes the conversation is where it was, or at `before`.
+        """
         history = self.session.history
+        before = history.tip if before is None else before
         files = [attachment(name, content) for name, content in self.attached]
-        before = history.tip
-        self.session.record(history.message("user", "\n\n".join([*files, text])))
-        try:
+        with self.going_back_without_answer(before):
+            self.session.record(history.message("user", "\n\n".join([*files, text])))
             self.answer()
-        except BaseException:
-            self.session.record(move(before))
-            raise
         if history.tip != before:
             self.attached.clear()
+
+    @contextmanager
+    def going_back_without_answer(self, before: int) -> Iterator[None]:
+        """Moves the conversation back to that place if no answer comes, for whatever reason.
+
+        What had come when somebody lost patience is kept, and everything if the program is ended.
+        """
+        history = self.session.history
+        try:
+            yield
+        except Exception:
+            self.session.record(move(before))
+            raise
+        except KeyboardInterrupt:
+            self.session.record(history.unfinished() or move(before))
+            raise
+        if history.path()[-1].role == "user":
+            self.session.record(move(before))
 
     def answer(self, *, seed: int | None = None) -> None:
         """The model's answer at the tip, which is a message of the person."""
@@ -86,6 +105,9 @@ class Dialogue:
             pieces = speaker.answer(prompt, stopping, seed=seed)
             try:
                 answer = self._follow(pieces, reading, len(prompt.tokens))
+            except BaseException:
+                reading.note()
+                raise
             finally:
                 view.finish()
                 if self.is_interactive:
@@ -114,9 +136,7 @@ class Dialogue:
         history = self.session.history
         if not (reading.said or reading.thought):
             if answer.finish_reason == "cancelled":
-                last = history.path()[-1]
-                self.session.record(move(last.parent))
-                output.note("stopped before anything came; the message is taken back")
+                output.note("note: stopped before anything came; the message is taken back")
                 return
             output.note("note: the answer is empty")
         self.session.record(history.message("assistant", reading.said, reading.thought, answer.finish_reason))
@@ -207,12 +227,13 @@ class _Reading:
     def feed(self, text: str) -> None:
         self._take(self._reader.feed(text))
         if time.monotonic() - self._noted_at >= SECONDS_BETWEEN_NOTES:
-            self._note()
+            self.note()
 
     def finish(self) -> None:
         self._take(self._reader.finish())
 
-    def _note(self) -> None:
+    def note(self) -> None:
+        """Writes down what has come since the last time."""
         said, thought = self.said[self._noted[0] :], self.thought[self._noted[1] :]
         self._noted, self._noted_at = (len(self.said), len(self.thought)), time.monotonic()
         if said or thought:

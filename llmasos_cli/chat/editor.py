@@ -75,6 +75,7 @@ def make_editor(status: Callable[[], str], *, keeps_history: bool) -> Editor:
         completer=SlashCompleter(),
         complete_while_typing=Condition(lambda: session.default_buffer.text.startswith("/")),
         enable_open_in_editor=True,
+        enable_suspend=True,
         tempfile_suffix=".md",
         bottom_toolbar=lambda: _foot(status()),
         style=Style([("bottom-toolbar", "noreverse dim"), ("completion-menu", "noinherit")]),

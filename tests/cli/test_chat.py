@@ -138,7 +138,9 @@ def test_garbage_is_a_message(llmasos, talker, home):
     assert said(sessions(home)[0])[2] == "/etc/hosts"
 
 
-@pytest.mark.parametrize(("policy", "word"), [("shift", "dropped"), ("truncate", "dropped"), ("summarize", "summarized")])
+@pytest.mark.parametrize(
+    ("policy", "word"), [("shift", "dropped"), ("truncate", "dropped"), ("summarize", "summarized")]
+)
 def test_a_full_context_is_dealt_with_as_asked_and_told(llmasos, talker, home, policy, word):
     lines = "".join(f"{number} {'x' * 100}\n" for number in range(6))
     flags = (*YES, "--context-length", "512", "--on-overflow", policy)
@@ -159,9 +161,16 @@ def test_a_full_context_is_refused_unless_something_else_is_asked(llmasos, talke
 
 
 def test_options_change_in_the_middle(llmasos, talker):
-    lines = ["/set max-tokens 3", "one", "/set num_predict", "/set max_tokens default", "two", "/set context_length 512",
-             "three", "/set lora nothing.gguf"]  # fmt: skip
-    result = llmasos("chat", talker, *YES, stdin="\n".join(lines))
+    typed = """/set max-tokens 3
+one
+/set num_predict
+/set max_tokens default
+two
+/set context_length 512
+three
+/set lora nothing.gguf
+"""
+    result = llmasos("chat", talker, *YES, stdin=typed)
     assert result.stdout == "Yes\nmax_tokens = 3\nYes.\nYes.\n"
     assert "context_length = 512" in result.stderr
     assert result.exit_code == 3
@@ -197,7 +206,20 @@ def test_a_conversation_is_exported(llmasos, talker, tmp_path):
 
 
 def test_turns_are_taken_back_answered_again_and_branched(llmasos, talker, home):
-    lines = ["one", "two", "/undo", "three", "/regen", "/branch", "/branch 1", "/edit", "/clear", "four", "/bye", "never"]
+    lines = [
+        "one",
+        "two",
+        "/undo",
+        "three",
+        "/regen",
+        "/branch",
+        "/branch 1",
+        "/edit",
+        "/clear",
+        "four",
+        "/bye",
+        "never",
+    ]
     result = llmasos("chat", talker, *YES, stdin="\n".join(lines))
     assert result.exit_code == 0
     assert "* 3    4 messages, the last: three → Yes." in result.stdout

@@ -110,10 +110,17 @@ class Terminal:
 
     def kill(self) -> None:
         """`kill -9` for the command."""
+        self._process().kill()
+        self.wait_for_end()
+
+    def end(self) -> None:
+        """SIGTERM for the command."""
+        self._process().terminate()
+
+    def _process(self) -> psutil.Process:
         shell = psutil.Process(int(self._tmux("display-message", "-p", "#{pane_pid}")))
         [child] = shell.children()
-        child.kill()
-        self.wait_for_end()
+        return child
 
     def close(self) -> None:
         self._tmux("kill-server", check=False)

@@ -1,4 +1,4 @@
-"""A person in a chat with a real model, at a terminal: ten turns of all kinds, killed in the middle and gone on with."""
+"""A person at a terminal in a chat with a real model: ten turns of all kinds, killed in the middle and gone on with."""
 
 from __future__ import annotations
 

@@ -16,15 +16,9 @@ def regenerate(dialogue: Dialogue, _: str) -> None:
     question = history.last("user")
     if question is None:
         raise UsageError("there is nothing to answer yet")
-    before = history.tip
-    dialogue.session.record(move(question.id))
-    try:
+    with dialogue.going_back_without_answer(history.tip):
+        dialogue.session.record(move(question.id))
         dialogue.answer(seed=dialogue.another_seed())
-    except BaseException:
-        dialogue.session.record(move(before))
-        raise
-    if history.tip == question.parent:  # nothing came
-        dialogue.session.record(move(before))
 
 
 def undo(dialogue: Dialogue, _: str) -> None:
@@ -60,13 +54,7 @@ def edit(dialogue: Dialogue, argument: str) -> None:
         dialogue.session.record(history.message("assistant", text))
         output.note("changed; the conversation goes on from there")
         return
-    try:
-        dialogue.say(text)
-    except BaseException:
-        dialogue.session.record(move(before))
-        raise
-    if history.tip == entry.parent:
-        dialogue.session.record(move(before))
+    dialogue.say(text, before=before)
 
 
 def branch(dialogue: Dialogue, argument: str) -> None:

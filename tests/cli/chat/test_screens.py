@@ -6,6 +6,8 @@ import re
 
 from doubles.conversations import answering
 from doubles.screens import is_golden
+from llmasos_cli.chat.screen.area import ESCAPES
+from llmasos_cli.chat.screen.markdown import render
 
 ANSWER = """# Fruits
 
@@ -182,3 +184,42 @@ def test_reasoning_is_shown_dim_and_kept_apart(open_chat):
     chat.wait_for("hm\n\nYes")
     chat.enter("/export md")
     chat.wait_for("## Answer\n\nYes")
+
+
+def test_what_scrolls_away_is_the_answer_and_each_line_of_it_once(open_chat):
+    blocks = [
+        "Here is *much*:",
+        "\n".join(f"- point {number} of a list that is longer than the screen is high" for number in range(25)),
+        "```python\n" + "\n".join(f"value_{number} = {number}" for number in range(30)) + "\n```",
+        "word " * 150,
+        "> a quote\n> of two lines",
+        "1. one\n2. two",
+    ]
+    text = "\n\n".join(blocks)
+    chat = open_chat("--no-save", *answering(text), columns=50, rows=12)
+    chat.enter("Go on.")
+    chat.settled("\n>", seconds=60)
+    shown = chat.scrolled().partition("> Go on.\n")[2].rpartition("\n\n>")[0]
+    lines = [ESCAPES.sub("", line) for line in render(text, 50)]
+    assert shown.split("\n") == lines
+
+
+def test_a_chat_that_is_ended_in_an_answer_goes_on_from_there(open_chat):
+    chat = open_chat("--session", "trip", *answering("yes " * 800))
+    chat.enter("Go on.")
+    chat.wait_for("tokens/s · Ctrl-C stops")
+    chat.end()
+    assert chat.wait_for_end() == 143
+    again = open_chat("--session", "trip")
+    again.wait_for("going on with trip: 2 messages")
+    assert "the last answer was cut off; /regen answers once more" in again.scrolled()
+
+
+def test_a_chat_that_is_ended_at_its_prompt_keeps_what_was_read(open_chat):
+    chat = open_chat("--session", "trip", *answering("Yes."))
+    chat.enter("Go on.")
+    chat.wait_for("Yes.\n\n>")
+    chat.end()
+    assert chat.wait_for_end() == 143
+    again = open_chat("--session", "trip")
+    again.wait_for("going on with trip: 2 messages; 13 tokens of it are remembered")
