@@ -139,7 +139,7 @@ _llmasos_grammar() {
                 --mirostat-tau=@text
                 --mirostat-eta=@text
                 --logit-bias=@text
-                --grammar=@text
+                --grammar=@files
                 --num-beams=@text
                 --length-penalty=@text
                 --early-stopping=true,false,never
@@ -155,7 +155,7 @@ _llmasos_grammar() {
                 --no-speculation
                 --shared-cache
                 --no-shared-cache
-                --draft=@text
+                --draft=@references
                 --batch-size=@text
                 --lora=@text
                 --mmap
@@ -214,7 +214,7 @@ _llmasos_grammar() {
                 --mirostat-tau=@text
                 --mirostat-eta=@text
                 --logit-bias=@text
-                --grammar=@text
+                --grammar=@files
                 --context-length=@text
                 --threads=@text
                 --gpu-layers=@text
@@ -227,7 +227,7 @@ _llmasos_grammar() {
                 --no-speculation
                 --shared-cache
                 --no-shared-cache
-                --draft=@text
+                --draft=@references
                 --batch-size=@text
                 --lora=@text
                 --mmap
@@ -367,8 +367,8 @@ _llmasos_grammar() {
             options='
                 -f=@files
                 --file=@files
-                -t=@text
-                --type=@text
+                -t=F32,F16,Q4_0,Q4_1,Q8_0,Q5_0,Q5_1,Q2_K,Q3_K_S,Q3_K_M,Q3_K_L,Q4_K_S,Q4_K_M,Q5_K_S,Q5_K_M,Q6_K,IQ2_XXS,IQ2_XS,Q2_K_S,IQ3_XS,IQ3_XXS,IQ1_S,IQ4_NL,IQ3_S,IQ3_M,IQ2_S,IQ2_M,IQ4_XS,IQ1_M,BF16,TQ1_0,TQ2_0,MXFP4_MOE,Q1_0,Q2_0
+                --type=F32,F16,Q4_0,Q4_1,Q8_0,Q5_0,Q5_1,Q2_K,Q3_K_S,Q3_K_M,Q3_K_L,Q4_K_S,Q4_K_M,Q5_K_S,Q5_K_M,Q6_K,IQ2_XXS,IQ2_XS,Q2_K_S,IQ3_XS,IQ3_XXS,IQ1_S,IQ4_NL,IQ3_S,IQ3_M,IQ2_S,IQ2_M,IQ4_XS,IQ1_M,BF16,TQ1_0,TQ2_0,MXFP4_MOE,Q1_0,Q2_0
                 --json
                 --offline
                 --help

@@ -130,50 +130,50 @@ _llmasos_grammar() {
       _arguments -S \
         '*-c[Go on with the last conversation]' \
         '*--continue[Go on with the last conversation]' \
-        '*--session=[Go on with the conversation of that name, or begin it]:session: ' \
+        '*--session=[Go on with the conversation of that name, or begin it]:session:()' \
         '*--no-save[Keep nothing of this conversation on the disk]' \
-        '*--system=[What the model should be and do]:system: ' \
+        '*--system=[What the model should be and do]:system:()' \
         '*--offline[Never use the network]' \
         '*-v[Say what was chosen and why, and show the engine'\''s log]' \
         '*--verbose[Say what was chosen and why, and show the engine'\''s log]' \
         '*--think[Let the model reason before it answers, or not, as far as it knows how]' \
         '*--no-think[Let the model reason before it answers, or not, as far as it knows how]' \
-        '*--max-tokens=[Longest answer, in tokens]:max-tokens: ' \
-        '*--max-seconds=[End the answer after so many seconds]:max-seconds: ' \
-        '*--stop=[End the answer before this text. Again for more]:stop: ' \
+        '*--max-tokens=[Longest answer, in tokens]:max-tokens:()' \
+        '*--max-seconds=[End the answer after so many seconds]:max-seconds:()' \
+        '*--stop=[End the answer before this text. Again for more]:stop:()' \
         '*--ignore-eos[Go on after the model'\''s own end of the answer]' \
         '*--no-ignore-eos[Go on after the model'\''s own end of the answer]' \
-        '*--on-overflow=[If the context is too short\: refuse, cut the prompt'\''s beginning, forget the oldest, or summarize. (default error)]:on-overflow:(error truncate shift summarize)' \
-        '*--temperature=[Randomness; 0 always takes the likeliest token. (default 0.8)]:temperature: ' \
-        '*--top-k=[Choose among the K likeliest tokens; 0 for all. (default 40)]:top-k: ' \
-        '*--top-p=[Choose among the likeliest tokens that together have this probability. (default 0.95)]:top-p: ' \
-        '*--min-p=[Leave out tokens less likely than this share of the likeliest. (default 0.05)]:min-p: ' \
-        '*--seed=[Start of the random numbers; the same seed gives the same choices]:seed: ' \
-        '*--typical-p=[Locally typical sampling; 1 is off. (default 1)]:typical-p: ' \
-        '*--top-n-sigma=[Keep tokens within N standard deviations of the best; -1 is off. (default -1)]:top-n-sigma: ' \
-        '*--repeat-penalty=[Make tokens that stand in the last ones less likely; 1 is off. (default 1)]:repeat-penalty: ' \
-        '*--repeat-last-n=[How many last tokens the penalties look at; -1 for all. (default 64)]:repeat-last-n: ' \
-        '*--presence-penalty=[Taken off a token that has occurred. (default 0)]:presence-penalty: ' \
-        '*--frequency-penalty=[Taken off for each time a token has occurred. (default 0)]:frequency-penalty: ' \
-        '*--dry-multiplier=[DRY\: strength against repeated runs of tokens; 0 is off. (default 0)]:dry-multiplier: ' \
-        '*--dry-base=[DRY\: how fast the penalty grows with a run'\''s length. (default 1.75)]:dry-base: ' \
-        '*--dry-allowed-length=[DRY\: runs up to this long are free. (default 2)]:dry-allowed-length: ' \
-        '*--dry-penalty-last-n=[DRY\: how many last tokens it looks at; -1 for all. (default -1)]:dry-penalty-last-n: ' \
-        '*--dry-sequence-breakers=[DRY\: strings that end a run. (default ('\''\\n'\'', '\''\:'\'', '\''"'\'', '\''*'\''))]:dry-sequence-breakers: ' \
-        '*--xtc-probability=[XTC\: how often the likeliest tokens are left out; 0 is off. (default 0)]:xtc-probability: ' \
-        '*--xtc-threshold=[XTC\: what counts as likely. (default 0.1)]:xtc-threshold: ' \
-        '*--mirostat=[Mirostat\: 0 is off, 1 or 2 its version; replaces top-k, top-p and their like. (default 0)]:mirostat: ' \
-        '*--mirostat-tau=[Mirostat\: the surprise to aim at. (default 5)]:mirostat-tau: ' \
-        '*--mirostat-eta=[Mirostat\: how fast it adapts. (default 0.1)]:mirostat-eta: ' \
-        '*--logit-bias=[TOKEN=BIAS\: add to a token'\''s logit, `-inf` forbids it. Again for more]:logit-bias: ' \
-        '*--grammar=[GBNF grammar that the answer must keep to\: text, or a .gbnf file]:grammar: ' \
-        '*--num-beams=[Beam search\: follow so many likeliest answers at a time. (default 1)]:num-beams: ' \
-        '*--length-penalty=[Of a beam search\: above 0 prefers long answers, below 0 short ones. (default 1)]:length-penalty: ' \
-        '*--early-stopping=[End a beam search when as many are finished as are followed (true), when a better one is unlikely (false), or when none can come (never). (default false)]:early-stopping:(true false never)' \
-        '*--context-length=[Tokens that prompt and answer may have together]:context-length: ' \
-        '*--threads=[Threads to compute with]:threads: ' \
-        '*--gpu-layers=[Layers to put on the GPU; 0 for none]:gpu-layers: ' \
-        '*--kv-type=[How the context'\''s keys and values are stored]:kv-type:(f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0)' \
+        '*--on-overflow=[If the context is too short\: refuse, cut the prompt'\''s beginning, forget the oldest, or summarize. (default error)]:on-overflow:_llmasos_choices error truncate shift summarize' \
+        '*--temperature=[Randomness; 0 always takes the likeliest token. (default 0.8)]:temperature:()' \
+        '*--top-k=[Choose among the K likeliest tokens; 0 for all. (default 40)]:top-k:()' \
+        '*--top-p=[Choose among the likeliest tokens that together have this probability. (default 0.95)]:top-p:()' \
+        '*--min-p=[Leave out tokens less likely than this share of the likeliest. (default 0.05)]:min-p:()' \
+        '*--seed=[Start of the random numbers; the same seed gives the same choices]:seed:()' \
+        '*--typical-p=[Locally typical sampling; 1 is off. (default 1)]:typical-p:()' \
+        '*--top-n-sigma=[Keep tokens within N standard deviations of the best; -1 is off. (default -1)]:top-n-sigma:()' \
+        '*--repeat-penalty=[Make tokens that stand in the last ones less likely; 1 is off. (default 1)]:repeat-penalty:()' \
+        '*--repeat-last-n=[How many last tokens the penalties look at; -1 for all. (default 64)]:repeat-last-n:()' \
+        '*--presence-penalty=[Taken off a token that has occurred. (default 0)]:presence-penalty:()' \
+        '*--frequency-penalty=[Taken off for each time a token has occurred. (default 0)]:frequency-penalty:()' \
+        '*--dry-multiplier=[DRY\: strength against repeated runs of tokens; 0 is off. (default 0)]:dry-multiplier:()' \
+        '*--dry-base=[DRY\: how fast the penalty grows with a run'\''s length. (default 1.75)]:dry-base:()' \
+        '*--dry-allowed-length=[DRY\: runs up to this long are free. (default 2)]:dry-allowed-length:()' \
+        '*--dry-penalty-last-n=[DRY\: how many last tokens it looks at; -1 for all. (default -1)]:dry-penalty-last-n:()' \
+        '*--dry-sequence-breakers=[DRY\: strings that end a run. (default ('\''\\n'\'', '\''\:'\'', '\''"'\'', '\''*'\''))]:dry-sequence-breakers:()' \
+        '*--xtc-probability=[XTC\: how often the likeliest tokens are left out; 0 is off. (default 0)]:xtc-probability:()' \
+        '*--xtc-threshold=[XTC\: what counts as likely. (default 0.1)]:xtc-threshold:()' \
+        '*--mirostat=[Mirostat\: 0 is off, 1 or 2 its version; replaces top-k, top-p and their like. (default 0)]:mirostat:()' \
+        '*--mirostat-tau=[Mirostat\: the surprise to aim at. (default 5)]:mirostat-tau:()' \
+        '*--mirostat-eta=[Mirostat\: how fast it adapts. (default 0.1)]:mirostat-eta:()' \
+        '*--logit-bias=[TOKEN=BIAS\: add to a token'\''s logit, `-inf` forbids it. Again for more]:logit-bias:()' \
+        '*--grammar=[GBNF grammar that the answer must keep to\: text, or a .gbnf file]:grammar:_files' \
+        '*--num-beams=[Beam search\: follow so many likeliest answers at a time. (default 1)]:num-beams:()' \
+        '*--length-penalty=[Of a beam search\: above 0 prefers long answers, below 0 short ones. (default 1)]:length-penalty:()' \
+        '*--early-stopping=[End a beam search when as many are finished as are followed (true), when a better one is unlikely (false), or when none can come (never). (default false)]:early-stopping:_llmasos_choices true false never' \
+        '*--context-length=[Tokens that prompt and answer may have together]:context-length:()' \
+        '*--threads=[Threads to compute with]:threads:()' \
+        '*--gpu-layers=[Layers to put on the GPU; 0 for none]:gpu-layers:()' \
+        '*--kv-type=[How the context'\''s keys and values are stored]:kv-type:_llmasos_choices f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0' \
         '*--flash-attention[Compute attention in the memory-saving way]' \
         '*--no-flash-attention[Compute attention in the memory-saving way]' \
         '*--deterministic[The same answer every time, whoever else is answered\: one at a time, nothing reused, so it is slower]' \
@@ -182,9 +182,9 @@ _llmasos_grammar() {
         '*--no-speculation[Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)]' \
         '*--shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many that have nothing in common. (default on)]' \
         '*--no-shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many that have nothing in common. (default on)]' \
-        '*--draft=[MODEL\: let this smaller model of the same family guess ahead, where that pays]:draft: ' \
-        '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size: ' \
-        '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora: ' \
+        '*--draft=[Let this smaller model of the same family guess ahead, where that pays]:draft:_llmasos_references' \
+        '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
+        '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
         '*--mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--mlock[Keep the model in memory, never swapped out]' \
@@ -198,53 +198,53 @@ _llmasos_grammar() {
         '*--input=[The file of prompts]:input:_files' \
         '*-o+[The file that gets the results, or has some]:o:_files' \
         '*--output=[The file that gets the results, or has some]:output:_files' \
-        '*--input-format=[How the input is written; else its name tells]:input-format:(jsonl csv tsv lines)' \
-        '*--template=[Make prompts of fields\: '\''Translate\: {title}'\''; {line} is a plain line]:template: ' \
-        '*--system=[What the model should be and do, where no line says it]:system: ' \
+        '*--input-format=[How the input is written; else its name tells]:input-format:_llmasos_choices jsonl csv tsv lines' \
+        '*--template=[Make prompts of fields\: '\''Translate\: {title}'\''; {line} is a plain line]:template:()' \
+        '*--system=[What the model should be and do, where no line says it]:system:()' \
         '*--raw[No chat template\: the model goes on from a prompt as it is]' \
-        '*--parallel=[Answers to work on at a time; else as the memory allows]:parallel: ' \
+        '*--parallel=[Answers to work on at a time; else as the memory allows]:parallel:()' \
         '*--errors=[Write lines that fail to this file]:errors:_files' \
-        '*--max-errors=[End the batch when more lines than that fail]:max-errors: ' \
-        '*--retries=[Try again so often what the engine fails of]:retries: ' \
+        '*--max-errors=[End the batch when more lines than that fail]:max-errors:()' \
+        '*--retries=[Try again so often what the engine fails of]:retries:()' \
         '*--json[Print JSON]' \
         '*--offline[Never use the network]' \
         '*-v[Say what was chosen and why, and show the engine'\''s log]' \
         '*--verbose[Say what was chosen and why, and show the engine'\''s log]' \
         '*--think[Let the model reason before it answers, or not, as far as it knows how]' \
         '*--no-think[Let the model reason before it answers, or not, as far as it knows how]' \
-        '*--max-tokens=[Longest answer, in tokens]:max-tokens: ' \
-        '*--max-seconds=[End the answer after so many seconds]:max-seconds: ' \
-        '*--stop=[End the answer before this text. Again for more]:stop: ' \
+        '*--max-tokens=[Longest answer, in tokens]:max-tokens:()' \
+        '*--max-seconds=[End the answer after so many seconds]:max-seconds:()' \
+        '*--stop=[End the answer before this text. Again for more]:stop:()' \
         '*--ignore-eos[Go on after the model'\''s own end of the answer]' \
         '*--no-ignore-eos[Go on after the model'\''s own end of the answer]' \
-        '*--on-overflow=[If the context is too short\: refuse, cut the prompt'\''s beginning, forget the oldest, or summarize. (default error)]:on-overflow:(error truncate shift summarize)' \
-        '*--temperature=[Randomness; 0 always takes the likeliest token. (default 0.8)]:temperature: ' \
-        '*--top-k=[Choose among the K likeliest tokens; 0 for all. (default 40)]:top-k: ' \
-        '*--top-p=[Choose among the likeliest tokens that together have this probability. (default 0.95)]:top-p: ' \
-        '*--min-p=[Leave out tokens less likely than this share of the likeliest. (default 0.05)]:min-p: ' \
-        '*--seed=[Start of the random numbers; the same seed gives the same choices]:seed: ' \
-        '*--typical-p=[Locally typical sampling; 1 is off. (default 1)]:typical-p: ' \
-        '*--top-n-sigma=[Keep tokens within N standard deviations of the best; -1 is off. (default -1)]:top-n-sigma: ' \
-        '*--repeat-penalty=[Make tokens that stand in the last ones less likely; 1 is off. (default 1)]:repeat-penalty: ' \
-        '*--repeat-last-n=[How many last tokens the penalties look at; -1 for all. (default 64)]:repeat-last-n: ' \
-        '*--presence-penalty=[Taken off a token that has occurred. (default 0)]:presence-penalty: ' \
-        '*--frequency-penalty=[Taken off for each time a token has occurred. (default 0)]:frequency-penalty: ' \
-        '*--dry-multiplier=[DRY\: strength against repeated runs of tokens; 0 is off. (default 0)]:dry-multiplier: ' \
-        '*--dry-base=[DRY\: how fast the penalty grows with a run'\''s length. (default 1.75)]:dry-base: ' \
-        '*--dry-allowed-length=[DRY\: runs up to this long are free. (default 2)]:dry-allowed-length: ' \
-        '*--dry-penalty-last-n=[DRY\: how many last tokens it looks at; -1 for all. (default -1)]:dry-penalty-last-n: ' \
-        '*--dry-sequence-breakers=[DRY\: strings that end a run. (default ('\''\\n'\'', '\''\:'\'', '\''"'\'', '\''*'\''))]:dry-sequence-breakers: ' \
-        '*--xtc-probability=[XTC\: how often the likeliest tokens are left out; 0 is off. (default 0)]:xtc-probability: ' \
-        '*--xtc-threshold=[XTC\: what counts as likely. (default 0.1)]:xtc-threshold: ' \
-        '*--mirostat=[Mirostat\: 0 is off, 1 or 2 its version; replaces top-k, top-p and their like. (default 0)]:mirostat: ' \
-        '*--mirostat-tau=[Mirostat\: the surprise to aim at. (default 5)]:mirostat-tau: ' \
-        '*--mirostat-eta=[Mirostat\: how fast it adapts. (default 0.1)]:mirostat-eta: ' \
-        '*--logit-bias=[TOKEN=BIAS\: add to a token'\''s logit, `-inf` forbids it. Again for more]:logit-bias: ' \
-        '*--grammar=[GBNF grammar that the answer must keep to\: text, or a .gbnf file]:grammar: ' \
-        '*--context-length=[Tokens that prompt and answer may have together]:context-length: ' \
-        '*--threads=[Threads to compute with]:threads: ' \
-        '*--gpu-layers=[Layers to put on the GPU; 0 for none]:gpu-layers: ' \
-        '*--kv-type=[How the context'\''s keys and values are stored]:kv-type:(f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0)' \
+        '*--on-overflow=[If the context is too short\: refuse, cut the prompt'\''s beginning, forget the oldest, or summarize. (default error)]:on-overflow:_llmasos_choices error truncate shift summarize' \
+        '*--temperature=[Randomness; 0 always takes the likeliest token. (default 0.8)]:temperature:()' \
+        '*--top-k=[Choose among the K likeliest tokens; 0 for all. (default 40)]:top-k:()' \
+        '*--top-p=[Choose among the likeliest tokens that together have this probability. (default 0.95)]:top-p:()' \
+        '*--min-p=[Leave out tokens less likely than this share of the likeliest. (default 0.05)]:min-p:()' \
+        '*--seed=[Start of the random numbers; the same seed gives the same choices]:seed:()' \
+        '*--typical-p=[Locally typical sampling; 1 is off. (default 1)]:typical-p:()' \
+        '*--top-n-sigma=[Keep tokens within N standard deviations of the best; -1 is off. (default -1)]:top-n-sigma:()' \
+        '*--repeat-penalty=[Make tokens that stand in the last ones less likely; 1 is off. (default 1)]:repeat-penalty:()' \
+        '*--repeat-last-n=[How many last tokens the penalties look at; -1 for all. (default 64)]:repeat-last-n:()' \
+        '*--presence-penalty=[Taken off a token that has occurred. (default 0)]:presence-penalty:()' \
+        '*--frequency-penalty=[Taken off for each time a token has occurred. (default 0)]:frequency-penalty:()' \
+        '*--dry-multiplier=[DRY\: strength against repeated runs of tokens; 0 is off. (default 0)]:dry-multiplier:()' \
+        '*--dry-base=[DRY\: how fast the penalty grows with a run'\''s length. (default 1.75)]:dry-base:()' \
+        '*--dry-allowed-length=[DRY\: runs up to this long are free. (default 2)]:dry-allowed-length:()' \
+        '*--dry-penalty-last-n=[DRY\: how many last tokens it looks at; -1 for all. (default -1)]:dry-penalty-last-n:()' \
+        '*--dry-sequence-breakers=[DRY\: strings that end a run. (default ('\''\\n'\'', '\''\:'\'', '\''"'\'', '\''*'\''))]:dry-sequence-breakers:()' \
+        '*--xtc-probability=[XTC\: how often the likeliest tokens are left out; 0 is off. (default 0)]:xtc-probability:()' \
+        '*--xtc-threshold=[XTC\: what counts as likely. (default 0.1)]:xtc-threshold:()' \
+        '*--mirostat=[Mirostat\: 0 is off, 1 or 2 its version; replaces top-k, top-p and their like. (default 0)]:mirostat:()' \
+        '*--mirostat-tau=[Mirostat\: the surprise to aim at. (default 5)]:mirostat-tau:()' \
+        '*--mirostat-eta=[Mirostat\: how fast it adapts. (default 0.1)]:mirostat-eta:()' \
+        '*--logit-bias=[TOKEN=BIAS\: add to a token'\''s logit, `-inf` forbids it. Again for more]:logit-bias:()' \
+        '*--grammar=[GBNF grammar that the answer must keep to\: text, or a .gbnf file]:grammar:_files' \
+        '*--context-length=[Tokens that prompt and answer may have together]:context-length:()' \
+        '*--threads=[Threads to compute with]:threads:()' \
+        '*--gpu-layers=[Layers to put on the GPU; 0 for none]:gpu-layers:()' \
+        '*--kv-type=[How the context'\''s keys and values are stored]:kv-type:_llmasos_choices f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0' \
         '*--flash-attention[Compute attention in the memory-saving way]' \
         '*--no-flash-attention[Compute attention in the memory-saving way]' \
         '*--deterministic[The same answer every time, whoever else is answered\: one at a time, nothing reused, so it is slower]' \
@@ -253,9 +253,9 @@ _llmasos_grammar() {
         '*--no-speculation[Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)]' \
         '*--shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many that have nothing in common. (default on)]' \
         '*--no-shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many that have nothing in common. (default on)]' \
-        '*--draft=[MODEL\: let this smaller model of the same family guess ahead, where that pays]:draft: ' \
-        '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size: ' \
-        '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora: ' \
+        '*--draft=[Let this smaller model of the same family guess ahead, where that pays]:draft:_llmasos_references' \
+        '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
+        '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
         '*--mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--mlock[Keep the model in memory, never swapped out]' \
@@ -339,23 +339,23 @@ _llmasos_grammar() {
       ;;
     serve)
       _arguments -S \
-        '*--host=[The address to listen at. Any but this machine'\''s own needs --api-key. (default 127.0.0.1)]:host: ' \
-        '*--port=[The port to listen at; 0 for any that is free. (default 11435)]:port: ' \
-        '*--socket=[Listen at this Unix socket instead]:socket: ' \
-        '*--tls-certificate=[A file with the certificate, to be spoken to by https]:tls-certificate: ' \
-        '*--tls-key=[The file with the certificate'\''s key]:tls-key: ' \
-        '*--api-key=[Who shows this key is let in. Again for more keys]:api-key: ' \
-        '*--api-key-file=[A file with such keys, one a line]:api-key-file: ' \
+        '*--host=[The address to listen at. Any but this machine'\''s own needs --api-key. (default 127.0.0.1)]:host:()' \
+        '*--port=[The port to listen at; 0 for any that is free. (default 11435)]:port:()' \
+        '*--socket=[Listen at this Unix socket instead]:socket:()' \
+        '*--tls-certificate=[A file with the certificate, to be spoken to by https]:tls-certificate:()' \
+        '*--tls-key=[The file with the certificate'\''s key]:tls-key:()' \
+        '*--api-key=[Who shows this key is let in. Again for more keys]:api-key:()' \
+        '*--api-key-file=[A file with such keys, one a line]:api-key-file:()' \
         '*--insecure[Listen at other addresses than this machine'\''s own without a key]' \
         '*--no-insecure[Listen at other addresses than this machine'\''s own without a key]' \
-        '*--allow-host=[Answer to this name too; others are refused, since a web page could stand behind them. Again for more]:allow-host: ' \
-        '*--allow-origin=[Let web pages from this origin ask, such as https\://chat.example; * for all. Again for more]:allow-origin: ' \
-        '*--keep-alive=[How long a model stays in memory unused, such as 30s, 1h, 0, or -1 for ever. (default 5m)]:keep-alive: ' \
-        '*--parallel=[Requests that one model works on at a time. (default 8)]:parallel: ' \
-        '*--max-models=[Models in memory at a time, at most]:max-models: ' \
-        '*--max-queue=[Requests that may wait; more are told to come again. (default 512)]:max-queue: ' \
-        '*--max-requests-per-key=[Requests of one key, or address, that are answered at a time]:max-requests-per-key: ' \
-        '*--max-body=[The largest request that is read. (default 32M)]:max-body: ' \
+        '*--allow-host=[Answer to this name too; others are refused, since a web page could stand behind them. Again for more]:allow-host:()' \
+        '*--allow-origin=[Let web pages from this origin ask, such as https\://chat.example; * for all. Again for more]:allow-origin:()' \
+        '*--keep-alive=[How long a model stays in memory unused, such as 30s, 1h, 0, or -1 for ever. (default 5m)]:keep-alive:()' \
+        '*--parallel=[Requests that one model works on at a time. (default 8)]:parallel:()' \
+        '*--max-models=[Models in memory at a time, at most]:max-models:()' \
+        '*--max-queue=[Requests that may wait; more are told to come again. (default 512)]:max-queue:()' \
+        '*--max-requests-per-key=[Requests of one key, or address, that are answered at a time]:max-requests-per-key:()' \
+        '*--max-body=[The largest request that is read. (default 32M)]:max-body:()' \
         '*--pull[Pull models that are asked for and not here]' \
         '*--no-pull[Pull models that are asked for and not here]' \
         '*--help[Show how it is called]'
@@ -387,12 +387,12 @@ _llmasos_grammar() {
       _arguments -S \
         '*-f+[The recipe, a Modelfile as Ollama has them]:f:_files' \
         '*--file=[The recipe, a Modelfile as Ollama has them]:file:_files' \
-        '*-t+[Quantize the weights to this type]:t: ' \
-        '*--type=[Quantize the weights to this type]:type: ' \
+        '*-t+[Quantize the weights to this type]:t:_llmasos_choices F32 F16 Q4_0 Q4_1 Q8_0 Q5_0 Q5_1 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S Q5_K_M Q6_K IQ2_XXS IQ2_XS Q2_K_S IQ3_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ3_M IQ2_S IQ2_M IQ4_XS IQ1_M BF16 TQ1_0 TQ2_0 MXFP4_MOE Q1_0 Q2_0' \
+        '*--type=[Quantize the weights to this type]:type:_llmasos_choices F32 F16 Q4_0 Q4_1 Q8_0 Q5_0 Q5_1 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S Q5_K_M Q6_K IQ2_XXS IQ2_XS Q2_K_S IQ3_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ3_M IQ2_S IQ2_M IQ4_XS IQ1_M BF16 TQ1_0 TQ2_0 MXFP4_MOE Q1_0 Q2_0' \
         '*--json[Print JSON]' \
         '*--offline[Never use the network]' \
         '*--help[Show how it is called]' \
-        '1:name: '
+        '1:name:()'
       ;;
     cp)
       _arguments -S \
