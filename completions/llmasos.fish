@@ -108,7 +108,7 @@ complete -c llmasos -n "__llmasos_at ''" -a batch -d 'Answers all prompts of a f
 complete -c llmasos -n "__llmasos_at ''" -a tokens -d 'Splits a text into a model\'s tokens: how many there are is what contexts and prices are counted in'
 complete -c llmasos -n "__llmasos_at ''" -a embed -d 'Turns texts into vectors with an embedding model: one line of numbers in JSON for each text'
 complete -c llmasos -n "__llmasos_at ''" -a rerank -d 'Sorts lines by how well they answer a query, with a reranker: a score and the line, the best first'
-complete -c llmasos -n "__llmasos_at ''" -a serve -d 'Serves the installed models over HTTP, several users at once, until Ctrl-C. Programs speak OpenAI\'s interface'
+complete -c llmasos -n "__llmasos_at ''" -a serve -d 'Serves the installed models over HTTP, several users at once, until Ctrl-C, in OpenAI\'s and Ollama\'s ways'
 complete -c llmasos -n "__llmasos_at ''" -a pull -d 'Pulls a model into the store'
 complete -c llmasos -n "__llmasos_at ''" -a list -d 'Lists the installed models'
 complete -c llmasos -n "__llmasos_at ''" -a show -d 'Shows one installed model: where its file is, what it is, where it came from'

@@ -12,7 +12,7 @@ _llmasos() {
     'tokens:Splits a text into a model'\''s tokens: how many there are is what contexts and prices are counted in'
     'embed:Turns texts into vectors with an embedding model: one line of numbers in JSON for each text'
     'rerank:Sorts lines by how well they answer a query, with a reranker: a score and the line, the best first'
-    'serve:Serves the installed models over HTTP, several users at once, until Ctrl-C. Programs speak OpenAI'\''s interface'
+    'serve:Serves the installed models over HTTP, several users at once, until Ctrl-C, in OpenAI'\''s and Ollama'\''s ways'
     'pull:Pulls a model into the store'
     'list:Lists the installed models'
     'show:Shows one installed model: where its file is, what it is, where it came from'

@@ -50,6 +50,7 @@ FOREIGN_NAMES = {
     "temp": "temperature",
     "typical": "typical_p",
     "cache_type_k": "kv_type",
+    "num_batch": "batch_size",
 }
 
 # Numbers that say something else in Ollama and llama.cpp than in ours; None: as if nothing were said.
@@ -134,7 +135,7 @@ def own_parameters(text: str, *options: type[Any]) -> tuple[dict[str, Any], list
     notes = []
     for name, found in stored.items():
         ours = canonical_name(name)
-        value = _without_foreign_meaning(ours, found)
+        value = without_foreign_meaning(ours, found)
         if ours in known and value is not None:
             try:
                 values[ours] = accepted(*known[ours], value, f"the model's own {name}")
@@ -143,7 +144,8 @@ def own_parameters(text: str, *options: type[Any]) -> tuple[dict[str, Any], list
     return values, notes
 
 
-def _without_foreign_meaning(ours: str, value: Any) -> Any:
+def without_foreign_meaning(ours: str, value: Any) -> Any:
+    """The value of an option, by our name for it, that another program gave: None if it says nothing there."""
     return FOREIGN_NUMBERS.get(ours, {}).get(value, value) if type(value) in (int, float) else value
 
 

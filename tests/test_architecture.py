@@ -18,8 +18,9 @@ LONGEST_FILE = 400
 PARTS = [
     "errors", "units", "paths", "files", "children", "settings", "progress", "modelfile", "formats", "kernels",
     "native", "store", "sources", "hardware", "engine", "quantization", "conversion", "make", "resolve", "pull",
-    "convert", "locate", "quantize", "create", "segments", "load", "runner", "chat", "tasks", "openai", "batch",
-    "evaluation", "quality", "explanation", "distillation", "distributed", "client", "api", "server", "llmasos_cli",
+    "convert", "locate", "quantize", "create", "segments", "load", "runner", "chat", "tasks", "openai", "ollama",
+    "batch", "evaluation", "quality", "explanation", "distillation", "distributed", "client", "api", "server",
+    "llmasos_cli",
 ]  # fmt: skip
 
 DOORS = {

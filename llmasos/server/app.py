@@ -9,16 +9,17 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from llmasos.errors import LlmasosError
 from llmasos.openai.interface import CHAT, COMPLETIONS, EMBEDDINGS
 from llmasos.server.access import Access
-from llmasos.server.failures import failed, told
 from llmasos.server.gate import Gate, Limits
+from llmasos.server.manners import OPENAI, manner_at
 from llmasos.server.models import Models
+from llmasos.server.ollama_routes import ollama_routes
 from llmasos.server.options import ServeOptions, largest_body
 from llmasos.server.relay import relay
 from llmasos.store.manifests import Manifest
@@ -37,13 +38,10 @@ def build_app(options: ServeOptions, access: Access, models: Models) -> ASGIApp:
         try:
             return JSONResponse(_described(models.store.get(request.path_params["name"])))
         except LlmasosError as error:
-            return failed(error)
+            return OPENAI.failed(error)
 
-    def asks(path: str) -> Route:
-        async def endpoint(request: Request) -> Response:
-            return await relay(models, path, request)
-
-        return Route(path, endpoint, methods=["POST"])
+    async def asked(request: Request) -> Response:
+        return await relay(models, request)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -55,14 +53,12 @@ def build_app(options: ServeOptions, access: Access, models: Models) -> ASGIApp:
     limits = Limits(options.parallel + options.max_queue, options.max_requests_per_key, largest_body(options))
     return Starlette(
         routes=[
-            Route("/", lambda request: PlainTextResponse("llmasos is running"), methods=["GET", "HEAD"]),
             Route("/health", _healthy),
             Route("/v1/health", _healthy),
-            asks(CHAT),
-            asks(COMPLETIONS),
-            asks(EMBEDDINGS),
+            *(Route(path, asked, methods=["POST"]) for path in (CHAT, COMPLETIONS, EMBEDDINGS)),
             Route("/v1/models", models_listed),
             Route("/v1/models/{name:path}", model_described),
+            *ollama_routes(models),
         ],
         middleware=[
             Middleware(
@@ -84,11 +80,11 @@ async def _healthy(request: Request) -> Response:
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
-    return told(404, f"there is nothing at {request.url.path}")
+    return manner_at(request.url.path).told(404, f"there is nothing at {request.url.path}")
 
 
 async def _no_method(request: Request, error: Exception) -> Response:
-    return told(405, f"{request.url.path} does not take {request.method}")
+    return manner_at(request.url.path).told(405, f"{request.url.path} does not take {request.method}")
 
 
 def _described(manifest: Manifest) -> dict[str, object]:

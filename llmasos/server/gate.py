@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -10,7 +11,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmasos.server.access import Access, key_of
-from llmasos.server.failures import SOON, told
+from llmasos.server.manners import manner_at
+
+BLOBS = "/api/blobs/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +54,28 @@ class Gate:
             self._inside += Counter()  # forgets who has nothing inside any more
 
     def _refusal(self, request: Request, headers: dict[str, str], who: str) -> Response | None:
+        manner = manner_at(request.url.path)
         if refusal := self._access.refuse(request.method, request.url.path, headers):
-            return told(refusal.status, refusal.message)
+            return manner.told(refusal.status, refusal.message)
         length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > self._limits.body_bytes:
-            return self._too_large()
+        if length.isdecimal() and int(length) > self._most_bytes(request):
+            return self._too_large(request)
         if request.method != "POST":
             return None  # whoever watches over the server is always answered
         if self._inside.total() >= self._limits.requests:
-            return told(503, "the server is busy: too many requests wait already", headers=SOON)
+            return manner.told(503, "the server is busy: too many requests wait already")
         if self._limits.per_key is not None and self._inside[who] >= self._limits.per_key:
-            return told(429, "too many requests of this key are being answered already", headers=SOON)
+            return manner.told(429, "too many requests of this key are being answered already")
         return None
 
     async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
-        read, has_begun = 0, False
+        read, has_begun, most = 0, False, self._most_bytes(Request(scope))
 
         async def receive_counted() -> Message:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if read > self._limits.body_bytes:
+            if read > most:
                 raise _TooLargeError
             return message
 
@@ -84,7 +88,11 @@ class Gate:
             await self._app(scope, receive_counted, send_noted)
         except _TooLargeError:
             if not has_begun:
-                await self._too_large()(scope, receive, send)
+                await self._too_large(Request(scope))(scope, receive, send)
 
-    def _too_large(self) -> Response:
-        return told(413, f"the request is longer than {self._limits.body_bytes:,} bytes")
+    def _most_bytes(self, request: Request) -> float:
+        """Of a body; a model's file may be as long as the disk has room."""
+        return math.inf if request.url.path.startswith(BLOBS) else self._limits.body_bytes
+
+    def _too_large(self, request: Request) -> Response:
+        return manner_at(request.url.path).told(413, f"the request is longer than {self._limits.body_bytes:,} bytes")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import fields
 from typing import Any
@@ -16,9 +17,10 @@ from llmasos.hardware.plan import Wishes, plan_offload
 from llmasos.hardware.shape import read_shape
 from llmasos.locate import locate
 from llmasos.runner.runner import Runner
+from llmasos.server.making import require_public
 from llmasos.server.options import ServeOptions, seconds_of
 from llmasos.server.pool import Pool
-from llmasos.settings import accepted, canonical_name
+from llmasos.settings import accepted, canonical_name, without_foreign_meaning
 from llmasos.store.manifests import Manifest
 from llmasos.store.references import is_name, parse_name
 from llmasos.store.store import ModelStore
@@ -46,6 +48,7 @@ class Models:
             if manifest.weights:
                 return manifest
         elif self._options.pull:
+            require_public(text)
             located = await asyncio.to_thread(locate, text, store=self.store)
             if located.manifest:
                 return located.manifest
@@ -57,12 +60,12 @@ class Models:
         self, manifest: Manifest, settings: Mapping[str, Any], request: Mapping[str, Any], keep_alive: float | None
     ) -> AsyncGenerator[Any]:
         """The pieces of what a model answers, which is loaded for it if need be."""
-        async with (
-            self.pool.use(str(manifest.name), settings, keep_alive=keep_alive) as held,
-            contextlib.aclosing(held.runner.ask(request)) as pieces,
-        ):
-            async for piece in pieces:
-                yield piece
+        begun = time.perf_counter()
+        async with self.pool.use(str(manifest.name), settings, keep_alive=keep_alive) as held:
+            asked = {**request, "load_seconds": time.perf_counter() - begun}
+            async with contextlib.aclosing(held.runner.ask(asked)) as pieces:
+                async for piece in pieces:
+                    yield piece
 
     async def close(self) -> None:
         await self.pool.close()
@@ -80,10 +83,18 @@ class Models:
 
 
 def settings_of(body: Mapping[str, Any]) -> dict[str, Any]:
-    """What a body says of how the model is to be loaded, by our names. Raises UsageError for what can't be."""
+    """What a body, or Ollama's `options` in it, says of how the model is to be loaded, by our names.
+
+    Raises UsageError for what can't be.
+    """
     known = {each.name: each for each in fields(LoadOptions)}
-    given = {canonical_name(name): value for name, value in body.items() if value is not None}
-    return {name: accepted(LoadOptions, known[name], given[name], name) for name in LOADED_WITH & given.keys()}
+    options = body.get("options")
+    given: dict[str, Any] = {}
+    for name, value in {**body, **(options if isinstance(options, Mapping) else {})}.items():
+        ours = canonical_name(name)
+        if ours in LOADED_WITH and (meant := without_foreign_meaning(ours, value)) is not None:
+            given[ours] = accepted(LoadOptions, known[ours], meant, name)
+    return given
 
 
 def keep_alive_of(body: Mapping[str, Any]) -> float | None:

@@ -13,6 +13,7 @@ from llmasos.errors import DoesNotFitError
 from llmasos.runner.runner import Runner
 from llmasos.server.options import FOR_EVER
 
+A_CENTURY = 100 * 365 * 86_400.0
 Start = Callable[[str, Mapping[str, Any]], Awaitable[Runner]]
 Need = Callable[[str, Mapping[str, Any]], int]  # bytes that a model would take
 
@@ -30,9 +31,26 @@ class Held:
     used_at: float = field(default_factory=time.monotonic)
     is_leaving: bool = False  # nobody new gets it; it goes when its last user has
 
+    def serves(self, settings: Mapping[str, Any]) -> bool:
+        """Whether a request for those settings can be answered: by a longer context too, and by any, if none is named.
+
+        One that was loaded with a shorter context than usual is for requests for such alone.
+        """
+        context = self.runner.facts.get("context_length", self.settings.get("context_length", 0))
+        wanted = settings.get("context_length") or self.runner.facts.get("usual_context", 0)
+        others = {name: value for name, value in settings.items() if name != "context_length"}
+        return context >= wanted and all(self.settings.get(name) == value for name, value in others.items())
+
     @property
     def expires_at(self) -> float | None:
         return None if self.keep_alive == FOR_EVER else self.used_at + self.keep_alive
+
+    @property
+    def seconds_left(self) -> float:
+        """Until it goes if nobody asks any more; a hundred years if it stays for ever."""
+        if self.expires_at is None:
+            return A_CENTURY
+        return max(0.0, self.keep_alive if self.users else self.expires_at - time.monotonic())
 
 
 def to_evict(held: Iterable[Held], needed: int, room: int, most: int | None) -> list[Held] | None:
@@ -79,7 +97,7 @@ class Pool:
     async def use(
         self, name: str, settings: Mapping[str, Any], *, keep_alive: float | None = None
     ) -> AsyncIterator[Held]:
-        """The model while it is used, loaded if need be; with other settings it is loaded anew.
+        """The model while it is used, loaded if need be; anew if it was with settings that do not serve.
 
         `keep_alive` is for how many seconds it stays from the end of this use on. Raises what `start` raises.
         """
@@ -119,7 +137,7 @@ class Pool:
         """The model with one user more."""
         while True:
             held = self._held.get(name)
-            if held and held.runner.is_alive and dict(held.settings) == dict(settings):
+            if held and held.runner.is_alive and held.serves(settings):
                 held.users += 1
                 return held
             if held:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from typing import Any
@@ -14,18 +13,20 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from llmasos.chat.messages import sound_json
 from llmasos.errors import BadInputError, LlmasosError
-from llmasos.server.failures import body_of, failed, told
+from llmasos.server.manners import Manner, manner_at
 from llmasos.server.models import LOADED_WITH, Models, keep_alive_of, settings_of
 from llmasos.settings import canonical_name
 
 SECONDS_FOR_A_BODY = 60.0
 CLIENT_GONE = 499  # nobody reads it; logs do
-EVENTS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # or a proxy would keep a stream back
+UNBUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # or a proxy would keep a stream back
 
 
 async def read_body(request: Request) -> dict[str, Any]:
     """The JSON object that a request brings. Raises BadInputError for what is none, TimeoutError if it never comes."""
     content = await asyncio.wait_for(request.body(), SECONDS_FOR_A_BODY)
+    if not content:
+        raise BadInputError("missing request body")
     try:
         body = sound_json(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -35,26 +36,39 @@ async def read_body(request: Request) -> dict[str, Any]:
     return body
 
 
-async def relay(models: Models, path: str, request: Request) -> Response:
-    """The response of the model that the body names."""
+async def relay(models: Models, request: Request) -> Response:
+    """The response of the model that the body names, to the path that was asked."""
+    path, manner = request.url.path, manner_at(request.url.path)
     try:
         body = await read_body(request)
         manifest = await models.find(body.get("model"))
         asked = {"path": path, "body": _asked(body), "key": secrets.token_hex(12), "model": body["model"]}
         pieces = models.ask(manifest, settings_of(body), asked, keep_alive_of(body))
+        return await respond(pieces, request, is_streamed=_is_streamed(body, manner))
+    except LlmasosError as error:
+        return manner.failed(error)
+    except asyncio.TimeoutError:
+        return manner.told(408, f"the request did not come within {SECONDS_FOR_A_BODY:.0f} seconds")
+
+
+async def respond(pieces: AsyncGenerator[Any], request: Request, *, is_streamed: bool) -> Response:
+    """A response of one piece, or of all as they come. Raises what the first of them raises."""
+    manner = manner_at(request.url.path)
+    try:
         async with contextlib.AsyncExitStack() as unless_streamed:
             await unless_streamed.enter_async_context(contextlib.aclosing(pieces))
             first = await _unless_gone(anext(pieces), request)
-            if not body.get("stream"):
+            if not is_streamed:
                 return JSONResponse(first)
             unless_streamed.pop_all()
-            return StreamingResponse(_events(first, pieces), media_type="text/event-stream", headers=EVENTS)
+            return StreamingResponse(_lines(first, pieces, manner), media_type=manner.media_type, headers=UNBUFFERED)
     except _GoneError:
         return Response(status_code=CLIENT_GONE)
-    except LlmasosError as error:
-        return failed(error)
-    except asyncio.TimeoutError:
-        return told(408, f"the request did not come within {SECONDS_FOR_A_BODY:.0f} seconds")
+
+
+def _is_streamed(body: Mapping[str, Any], manner: Manner) -> bool:
+    asked = body.get("stream")
+    return manner.streams if asked is None else bool(asked)
 
 
 def _asked(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,18 +100,14 @@ async def _left(request: Request) -> None:
         pass
 
 
-async def _events(first: Any, pieces: AsyncGenerator[Any]) -> AsyncGenerator[bytes]:
-    """Server-sent events. What is wrong before the first is told by the status, later by an event."""
+async def _lines(first: Any, pieces: AsyncGenerator[Any], manner: Manner) -> AsyncGenerator[bytes]:
+    """What is wrong after the first piece is told in the stream: its status has been sent."""
     async with contextlib.aclosing(pieces):
         try:
-            yield _event(first)
+            yield manner.line(first)
             async for piece in pieces:
-                yield _event(piece)
+                yield manner.line(piece)
         except LlmasosError as error:
-            yield _event(body_of(error))
+            yield manner.line(manner.failure(error)[1])
             return
-    yield b"data: [DONE]\n\n"
-
-
-def _event(piece: Any) -> bytes:
-    return b"data: " + json.dumps(piece, ensure_ascii=False).encode("utf-8", "replace") + b"\n\n"
+    yield manner.ending

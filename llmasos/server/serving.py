@@ -1,6 +1,6 @@
 """One model behind a server, in a process of its own: what a runner is made to do.
 
-A request is a path of OpenAI's interface with a body. What is asked for at a time is worked on at a time.
+A request is a path of OpenAI's or Ollama's interface with a body. What is asked for at a time is worked on at a time.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from llmasos.engine.options import ALL_OPTIONS, AnswerOptions, ChatOptions, Load
 from llmasos.engine.sequence import Answer, Chunk, Event
 from llmasos.errors import BadInputError
 from llmasos.formats.purpose import Purpose
+from llmasos.hardware.plan import DEFAULT_CONTEXT_LENGTH
 from llmasos.load import Loaded
 from llmasos.locate import locate
+from llmasos.ollama.interface import EmbeddingInterface as OllamasVectors
+from llmasos.ollama.interface import TextInterface as OllamasText
 from llmasos.openai.asked import Asked, Stamp
 from llmasos.openai.bodies import Defaults
-from llmasos.openai.embeddings import EmbeddingAsked
 from llmasos.openai.interface import EmbeddingInterface, TextInterface
 from llmasos.settings import configured, layered, own_parameters
 
+OLLAMAS = "/api/"
 CELLS_EACH = 1024  # room for so many tokens of each that is worked on at a time, if memory allows
 Response = AsyncGenerator[dict[str, Any]]
 
@@ -47,12 +50,12 @@ class Serving:
         if self._loaded.purpose is Purpose.TEXT:
             parallel = int(setup["parallel"])
             self._engine = self._loaded.start(0, parallel=parallel, cells=parallel * CELLS_EACH, kept=parallel)
-            self._text = TextInterface(
-                self._loaded.model, self._loaded.template, self._name, _defaults(own, located.system)
-            )
+            known = self._loaded.model, self._loaded.template, self._name, _defaults(own, located.system)
+            self._text, self._ollamas_text = TextInterface(*known), OllamasText(*known)
         elif self._loaded.purpose is Purpose.EMBEDDING:
             self._embedder = self._loaded.start_embedder()
             self._vectors = EmbeddingInterface(self._loaded.model, self._name, self._embedder.width)
+            self._ollamas_vectors = OllamasVectors(self._loaded.model, self._name, self._embedder.longest)
         else:
             raise BadInputError(f"{self._name} is a reranker, which the server does not offer yet")
 
@@ -62,6 +65,7 @@ class Serving:
         return {
             "byte_count": plan.total_bytes,
             "context_length": self._engine.context.length if self._engine else plan.context_length,
+            "usual_context": min(DEFAULT_CONTEXT_LENGTH, self._loaded.shape.trained_context_length),
             "gpu_layers": plan.gpu_layers,
             "layer_count": plan.layer_count,
             "purpose": self._loaded.purpose.value,
@@ -74,11 +78,16 @@ class Serving:
     async def answer(self, request: Any) -> Response:
         """The response, in its parts if the body asks for a stream."""
         path, body, stamp = request["path"], request["body"], Stamp(request["key"], int(time.time()), request["model"])
+        is_ollamas = path.startswith(OLLAMAS)
         if self._engine is None:
-            yield await self._embed(path, body, stamp)
+            yield await (self._embed_for_ollama if is_ollamas else self._embed)(path, body, stamp, request)
             return
-        asked = await asyncio.to_thread(self._text.ask, path, body)  # a long prompt takes a while to be made tokens of
-        responses = self._streamed(asked, body, stamp) if body.get("stream") else self._whole(asked, stamp)
+        if is_ollamas:
+            asked: Asked = await asyncio.to_thread(self._ollamas_text.ask, path, body, request["load_seconds"])
+        else:
+            asked = await asyncio.to_thread(self._text.ask, path, body)  # making tokens of a long prompt takes a while
+        is_streamed = body.get("stream", is_ollamas)
+        responses = self._streamed(asked, body, stamp) if is_streamed else self._whole(asked, stamp)
         async for each in responses:
             yield each
 
@@ -129,10 +138,17 @@ class Serving:
             for sequence in sequences:
                 self._engine.cancel(sequence)
 
-    async def _embed(self, path: str, body: Mapping[str, Any], stamp: Stamp) -> dict[str, Any]:
+    async def _embed(self, path: str, body: Mapping[str, Any], stamp: Stamp, request: Any) -> dict[str, Any]:
         assert self._embedder is not None
-        asked: EmbeddingAsked = await asyncio.to_thread(self._vectors.ask, path, body)
+        asked = await asyncio.to_thread(self._vectors.ask, path, body)
         return asked.response(await asyncio.to_thread(self._embedder.embed, asked.texts), stamp)
+
+    async def _embed_for_ollama(self, path: str, body: Mapping[str, Any], stamp: Stamp, request: Any) -> dict[str, Any]:
+        assert self._embedder is not None
+        asked = await asyncio.to_thread(self._ollamas_vectors.ask, path, body, request["load_seconds"])
+        begun = time.perf_counter()
+        vectors = await asyncio.to_thread(self._embedder.embed, asked.texts, normalize=not asked.is_old)
+        return asked.response(vectors, stamp.model, time.perf_counter() - begun)
 
 
 def make(setup: Mapping[str, Any]) -> Serving:

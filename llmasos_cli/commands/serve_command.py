@@ -1,4 +1,4 @@
-"""`llmasos serve`: the installed models for programs that speak OpenAI's interface."""
+"""`llmasos serve`: the installed models for programs that speak OpenAI's interface, or Ollama's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llmasos_cli.options import takes
 
 @takes(ServeOptions, "serving", "Server")
 def serve_command(*, serving: dict[str, Any]) -> None:
-    """Serves the installed models over HTTP, several users at once, until Ctrl-C. Programs speak OpenAI's interface.
+    """Serves the installed models over HTTP, several users at once, until Ctrl-C, in OpenAI's and Ollama's ways.
 
     llmasos serve
     llmasos serve --host 0.0.0.0 --api-key-file keys.txt
@@ -23,6 +23,6 @@ def serve_command(*, serving: dict[str, Any]) -> None:
     options = layered(ServeOptions, *configured(ServeOptions), serving)
 
     def ready(address: str) -> None:
-        output.note(f"llmasos serves at {address}; the interface begins at {address}/v1")
+        output.note(f"llmasos serves at {address}; OpenAI's interface begins at {address}/v1")
 
     serve(options, ready)

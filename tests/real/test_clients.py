@@ -15,6 +15,7 @@ from doubles.serving import served
 from llmasos import LLM
 from llmasos.convert import convert_to_store
 from llmasos.pull import pull
+from ollama import AsyncClient, Client, ResponseError
 from openai import AsyncOpenAI, BadRequestError, NotFoundError, OpenAI
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
@@ -35,11 +36,11 @@ def address(home: Path, tmp_path: Path) -> Iterator[str]:
     pull("smollm2")
     convert_to_store(str(write_checkpoint(tmp_path / "bert", "bert")), "F32", name="vectors")
     with served() as server:
-        yield f"http://127.0.0.1:{server.port}/v1"
+        yield f"http://127.0.0.1:{server.port}"
 
 
 def test_openai_s_own_client(address: str):
-    client = OpenAI(base_url=address, api_key="none")
+    client = OpenAI(base_url=f"{address}/v1", api_key="none")
     assert {model.id for model in client.models.list()} == {"smollm2", "vectors"}
 
     whole = client.chat.completions.create(model="smollm2", messages=QUESTION, temperature=0, max_tokens=24)
@@ -89,7 +90,7 @@ def test_openai_s_own_client(address: str):
 
 def test_openai_s_client_many_at_a_time(address: str):
     async def run() -> list[str]:
-        async with AsyncOpenAI(base_url=address, api_key="none") as client:
+        async with AsyncOpenAI(base_url=f"{address}/v1", api_key="none") as client:
 
             async def ask(number: int) -> str:
                 messages: list[Any] = [{"role": "user", "content": f"What is {number} and {number}?"}]
@@ -99,5 +100,44 @@ def test_openai_s_client_many_at_a_time(address: str):
                 return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
 
             return await asyncio.gather(*(ask(number) for number in range(16)))
+
+    assert all(asyncio.run(run()))
+
+
+def test_ollama_s_own_client(address: str):
+    client = Client(host=address)
+    assert {model.model for model in client.list().models} == {"smollm2:latest", "vectors:latest"}
+    options = {"temperature": 0, "num_predict": 16}
+    said = client.chat("smollm2", messages=QUESTION, options=options).message.content
+    assert (
+        "".join(part.message.content or "" for part in client.chat("smollm2", QUESTION, options=options, stream=True))
+        == said
+    )
+    first = client.generate("smollm2", "Name a colour.", options=options)
+    assert client.generate("smollm2", "Another.", context=first.context, options=options).response
+    schema = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
+    shaped = client.chat("smollm2", messages=QUESTION, format=schema, options={"num_predict": 60}).message.content
+    assert isinstance(json.loads(shaped or "")["age"], int)
+    assert len(client.embed("vectors", ["the cat", "a dog"]).embeddings) == 2
+    assert client.show("smollm2").capabilities == ["completion"]
+    assert {model.model for model in client.ps().models} == {"smollm2:latest", "vectors:latest"}
+    *_, end = client.create("pirate", from_="smollm2", system="Be a pirate.", stream=True)
+    assert end.status == "success"
+    client.delete("pirate")
+    with pytest.raises(ResponseError, match="model 'pirate' not found") as refusal:
+        client.chat("pirate", messages=QUESTION)
+    assert refusal.value.status_code == 404
+
+
+def test_ollama_s_client_many_at_a_time(address: str):
+    async def run() -> list[str]:
+        async with AsyncClient(host=address) as client:
+
+            async def ask(number: int) -> str:
+                messages = [{"role": "user", "content": f"What is {number} and {number}?"}]
+                parts = await client.chat("smollm2", messages, options={"num_predict": 16}, stream=True)
+                return "".join([part.message.content or "" async for part in parts])
+
+            return await asyncio.gather(*(ask(number) for number in range(12)))
 
     assert all(asyncio.run(run()))

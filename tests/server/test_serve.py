@@ -9,45 +9,18 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from doubles.serving import Served, served
-from doubles.tiny import TinyModel
-from llmasos.pull import pull
 
 pytestmark = pytest.mark.timeout(180)
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 HELLO = [{"role": "user", "content": "Hello"}]
 FIXED = {"temperature": 0, "max_tokens": 8}
 ENDLESS = {"max_tokens": 100_000, "ignore_eos": True, "on_overflow": "shift"}
-
-
-@pytest.fixture(scope="module")
-def shared_home(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, make_tiny) -> Path:
-    """A home with two tiny models, `tiny` and `other`."""
-    home = tmp_path_factory.mktemp("served") / "home"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LLMASOS_HOME", str(home))
-        pull(str(tiny_model), name="tiny")
-        pull(str(make_tiny(TinyModel(seed=5))), name="org/other:small")
-    return home
-
-
-@pytest.fixture
-def home(home: Path, shared_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("LLMASOS_HOME", str(shared_home))
-    monkeypatch.setenv("LLMASOS_THREADS", "1")
-    return shared_home
-
-
-@pytest.fixture
-def server(home: Path) -> Iterator[Served]:
-    with served() as server:
-        yield server
 
 
 def text_of(events: list[Any]) -> str:
@@ -108,7 +81,7 @@ def test_models_are_listed_and_described(server: Served):
         (CHAT, {"model": "tiny"}, 400, "the messages are no list"),
         (CHAT, {"model": "tiny", "messages": HELLO, "temprature": 1}, 400, "did you mean `temperature`?"),
         (CHAT, {"model": "tiny", "messages": HELLO, "temperature": -1}, 400, "temperature is at least 0"),
-        (CHAT, {"model": "tiny", "messages": HELLO, "num_ctx": "x"}, 400, "context_length can't be"),
+        (CHAT, {"model": "tiny", "messages": HELLO, "num_ctx": "x"}, 400, "num_ctx can't be"),
         (CHAT, {"model": "tiny", "messages": HELLO, "keep_alive": "soon"}, 400, "is no duration"),
         (CHAT, {"model": "tiny", "messages": [{"role": "user", "content": "a " * 9000}]}, 400, "tokens long"),
         (CHAT, {"model": "tiny", "messages": HELLO, "stream": True, "n": 0}, 400, "n is 1 to 128"),
@@ -125,15 +98,6 @@ def test_what_is_wrong_is_told(shared_server: Served, path: str, body: Any, stat
     response = shared_server.ask("POST", path, body)
     assert response.status == status
     assert told in response.json["error"]["message"]
-
-
-@pytest.fixture(scope="module")
-def shared_server(shared_home: Path) -> Iterator[Served]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LLMASOS_HOME", str(shared_home))
-        patch.setenv("LLMASOS_THREADS", "1")
-        with served("--max-body", "1M") as server:
-            yield server
 
 
 def test_a_request_that_is_too_long_is_not_read(shared_server: Served):
@@ -221,12 +185,18 @@ def test_a_model_goes_when_it_is_not_kept_alive(server: Served):
     assert server.runners == []
     server.post(CHAT, model="tiny", messages=HELLO, keep_alive="5m", **FIXED)
     [before] = server.runners
-    server.post(CHAT, model="tiny", messages=HELLO, num_ctx=128, **FIXED)
+    server.post(CHAT, model="tiny", messages=HELLO, num_ctx=128, **FIXED)  # it has 256
+    assert server.runners == [before]
+    server.post(CHAT, model="tiny", messages=HELLO, num_batch=64, **FIXED)
     [after] = server.runners
     assert before.pid != after.pid
+    server.post(CHAT, model="tiny", messages=HELLO, num_ctx=64, num_batch=32, **FIXED)
+    [short] = server.runners
+    server.post(CHAT, model="tiny", messages=HELLO, **FIXED)
+    assert short not in server.runners
 
 
-def test_without_a_key_nobody_is_let_in(home: Path):
+def test_without_a_key_nobody_is_let_in(served_home: Path):
     with served("--api-key", "secret") as server:
         asked = {"model": "tiny", "messages": HELLO, **FIXED}
         assert server.post(CHAT, **asked).status == 401
@@ -234,7 +204,7 @@ def test_without_a_key_nobody_is_let_in(home: Path):
         assert server.ask("GET", "/health").status == 200
 
 
-def test_pages_may_ask_from_the_origins_that_are_allowed(home: Path):
+def test_pages_may_ask_from_the_origins_that_are_allowed(served_home: Path):
     with served("--allow-origin", "https://chat.example") as server:
         asking = {"Origin": "https://chat.example", "Access-Control-Request-Method": "POST"}
         allowed = server.ask("OPTIONS", CHAT, headers={**asking, "Access-Control-Request-Headers": "authorization"})
@@ -243,7 +213,7 @@ def test_pages_may_ask_from_the_origins_that_are_allowed(home: Path):
         assert server.ask("GET", "/v1/models", headers={"Origin": "https://evil.example"}).status == 403
 
 
-def test_more_than_may_wait_are_told_to_come_again(home: Path):
+def test_more_than_may_wait_are_told_to_come_again(served_home: Path):
     with served("--parallel", "1", "--max-queue", "0") as server:
         server.post(CHAT, model="tiny", messages=HELLO, **FIXED)
         with server.streaming(CHAT, model="tiny", messages=HELLO, **ENDLESS) as stream:
@@ -260,7 +230,7 @@ def test_more_than_may_wait_are_told_to_come_again(home: Path):
             assert other.status == 200
 
 
-def test_a_unix_socket_is_its_owner_s_alone(home: Path, tmp_path: Path):
+def test_a_unix_socket_is_its_owner_s_alone(served_home: Path, tmp_path: Path):
     path = tmp_path / "s"
     leftover = socket.socket(socket.AF_UNIX)
     leftover.bind(str(path))
