@@ -39,23 +39,34 @@ def address(home: Path, tmp_path: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.port}"
 
 
-def test_openai_s_own_client(address: str):
-    client = OpenAI(base_url=f"{address}/v1", api_key="none")
-    assert {model.id for model in client.models.list()} == {"smollm2", "vectors"}
+@pytest.fixture
+def ollama(address: str) -> Iterator[Client]:
+    with Client(host=address) as client:
+        yield client
 
-    whole = client.chat.completions.create(model="smollm2", messages=QUESTION, temperature=0, max_tokens=24)
+
+@pytest.fixture
+def openai(address: str) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{address}/v1", api_key="none") as client:
+        yield client
+
+
+def test_openai_s_own_client(openai: OpenAI):
+    assert {model.id for model in openai.models.list()} == {"smollm2", "vectors"}
+
+    whole = openai.chat.completions.create(model="smollm2", messages=QUESTION, temperature=0, max_tokens=24)
     said = whole.choices[0].message.content or ""
     with LLM.from_pretrained("smollm2") as model:
         assert said == model.chat(QUESTION, temperature=0, max_tokens=24)
     assert whole.usage and whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
 
-    stream = client.chat.completions.create(
+    stream = openai.chat.completions.create(
         model="smollm2", messages=QUESTION, temperature=0, max_tokens=24, stream=True
     )
     assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == said
 
     schema = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 20}}, "required": ["city"]}
-    shaped = client.chat.completions.create(
+    shaped = openai.chat.completions.create(
         model="smollm2",
         messages=QUESTION,
         max_tokens=60,
@@ -63,7 +74,7 @@ def test_openai_s_own_client(address: str):
     )
     assert isinstance(json.loads(shaped.choices[0].message.content or "")["city"], str)
 
-    called = client.chat.completions.create(
+    called = openai.chat.completions.create(
         model="smollm2",
         messages=QUESTION,
         tools=[WEATHER],
@@ -75,17 +86,17 @@ def test_openai_s_own_client(address: str):
     assert call.function.name == "weather"
     assert "city" in json.loads(call.function.arguments)
 
-    followed = client.completions.create(model="smollm2", prompt="One, two, three,", temperature=0, max_tokens=4)
+    followed = openai.completions.create(model="smollm2", prompt="One, two, three,", temperature=0, max_tokens=4)
     assert "four" in followed.choices[0].text
 
-    vectors = client.embeddings.create(model="vectors", input=["the cat", "a dog"])  # it asks for base64
-    plain = client.embeddings.create(model="vectors", input=["the cat", "a dog"], encoding_format="float")
+    vectors = openai.embeddings.create(model="vectors", input=["the cat", "a dog"])  # it asks for base64
+    plain = openai.embeddings.create(model="vectors", input=["the cat", "a dog"], encoding_format="float")
     assert [each.embedding for each in vectors.data] == [pytest.approx(each.embedding) for each in plain.data]
 
     with pytest.raises(NotFoundError, match="not installed"):
-        client.chat.completions.create(model="nobody", messages=QUESTION)
+        openai.chat.completions.create(model="nobody", messages=QUESTION)
     with pytest.raises(BadRequestError, match="temperature"):
-        client.chat.completions.create(model="smollm2", messages=QUESTION, temperature=-1)
+        openai.chat.completions.create(model="smollm2", messages=QUESTION, temperature=-1)
 
 
 def test_openai_s_client_many_at_a_time(address: str):
@@ -104,28 +115,27 @@ def test_openai_s_client_many_at_a_time(address: str):
     assert all(asyncio.run(run()))
 
 
-def test_ollama_s_own_client(address: str):
-    client = Client(host=address)
-    assert {model.model for model in client.list().models} == {"smollm2:latest", "vectors:latest"}
+def test_ollama_s_own_client(ollama: Client):
+    assert {model.model for model in ollama.list().models} == {"smollm2:latest", "vectors:latest"}
     options = {"temperature": 0, "num_predict": 16}
-    said = client.chat("smollm2", messages=QUESTION, options=options).message.content
+    said = ollama.chat("smollm2", messages=QUESTION, options=options).message.content
     assert (
-        "".join(part.message.content or "" for part in client.chat("smollm2", QUESTION, options=options, stream=True))
+        "".join(part.message.content or "" for part in ollama.chat("smollm2", QUESTION, options=options, stream=True))
         == said
     )
-    first = client.generate("smollm2", "Name a colour.", options=options)
-    assert client.generate("smollm2", "Another.", context=first.context, options=options).response
+    first = ollama.generate("smollm2", "Name a colour.", options=options)
+    assert ollama.generate("smollm2", "Another.", context=first.context, options=options).response
     schema = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
-    shaped = client.chat("smollm2", messages=QUESTION, format=schema, options={"num_predict": 60}).message.content
+    shaped = ollama.chat("smollm2", messages=QUESTION, format=schema, options={"num_predict": 60}).message.content
     assert isinstance(json.loads(shaped or "")["age"], int)
-    assert len(client.embed("vectors", ["the cat", "a dog"]).embeddings) == 2
-    assert client.show("smollm2").capabilities == ["completion"]
-    assert {model.model for model in client.ps().models} == {"smollm2:latest", "vectors:latest"}
-    *_, end = client.create("pirate", from_="smollm2", system="Be a pirate.", stream=True)
+    assert len(ollama.embed("vectors", ["the cat", "a dog"]).embeddings) == 2
+    assert ollama.show("smollm2").capabilities == ["completion"]
+    assert {model.model for model in ollama.ps().models} == {"smollm2:latest", "vectors:latest"}
+    *_, end = ollama.create("pirate", from_="smollm2", system="Be a pirate.", stream=True)
     assert end.status == "success"
-    client.delete("pirate")
+    ollama.delete("pirate")
     with pytest.raises(ResponseError, match="model 'pirate' not found") as refusal:
-        client.chat("pirate", messages=QUESTION)
+        ollama.chat("pirate", messages=QUESTION)
     assert refusal.value.status_code == 404
 
 
