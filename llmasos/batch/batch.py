@@ -70,6 +70,16 @@ class Survey:
     longest_answer: int = 0
     tokens: int = 0
 
+    def add(self, job: Job, unknown: int) -> None:
+        """Counts a job that is left; an answer whose length it does not set counts as `unknown` tokens."""
+        length = len(json.dumps(job.body, ensure_ascii=False).encode())
+        asked = job.body.get("max_tokens", job.body.get("max_completion_tokens"))
+        answer = asked if isinstance(asked, int) and 0 <= asked < MOST_TOKENS_EACH else unknown
+        self.left += 1
+        self.longest_body_bytes = max(self.longest_body_bytes, length)
+        self.longest_answer = max(self.longest_answer, answer)
+        self.tokens += length // BYTES_A_TOKEN + answer
+
     @property
     def tokens_each(self) -> int:
         """Of prompt and answer, on average."""
@@ -159,13 +169,7 @@ def _survey(batch: Batch, reading: Reading, ledger: Ledger, limits: AnswerOption
     for entry in read_jobs(batch.input, reading):
         survey.entries += 1
         if isinstance(entry, Job) and not ledger.has(entry):
-            length = len(json.dumps(entry.body, ensure_ascii=False).encode())
-            asked = entry.body.get("max_tokens", entry.body.get("max_completion_tokens"))
-            answer = asked if isinstance(asked, int) and 0 <= asked < MOST_TOKENS_EACH else unknown
-            survey.left += 1
-            survey.longest_body_bytes = max(survey.longest_body_bytes, length)
-            survey.longest_answer = max(survey.longest_answer, answer)
-            survey.tokens += length // BYTES_A_TOKEN + answer
+            survey.add(entry, unknown)
     return survey
 
 
