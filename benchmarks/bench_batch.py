@@ -138,7 +138,7 @@ def measure(what: str, model: str, file: str, number: str) -> float:
     with Loaded(
         locate(model), LoadOptions(), answer_tokens=ANSWER_TOKENS, prompt_bytes=survey.longest_body_bytes
     ) as loaded:
-        interface = TextInterface(loaded.model, model, Defaults())
+        interface = TextInterface(loaded.model, loaded.template, model, Defaults())
         prompts = [interface.ask(job.url, job.body).prompts[0] for job in jobs]
         if what == "alone":  # another token at the beginning of each, so that nothing can be reused
             prompts = [[100 + place, *prompt[1:]] for place, prompt in enumerate(prompts)]

@@ -176,6 +176,9 @@ _llmasos_grammar() {
                 --template=@text
                 --system=@text
                 --raw
+                --format=json
+                --schema=@files
+                --regex=@text
                 --parallel=@text
                 --errors=@files
                 --max-errors=@text

@@ -9,7 +9,7 @@ function __llmasos_valued
         case chat
             string split ' ' -- '--session --system --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --num-beams --length-penalty --early-stopping --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
         case batch
-            string split ' ' -- '-i --input -o --output --input-format --template --system --parallel --errors --max-errors --retries --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
+            string split ' ' -- '-i --input -o --output --input-format --template --system --format --schema --regex --parallel --errors --max-errors --retries --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
         case tokens
             string split ' ' -- '-f --file'
         case embed
@@ -274,6 +274,9 @@ complete -c llmasos -n "__llmasos_at batch" -l input-format -x -a 'jsonl csv tsv
 complete -c llmasos -n "__llmasos_at batch" -l template -x -d 'Make prompts of fields: \'Translate: {title}\'; {line} is a plain line'
 complete -c llmasos -n "__llmasos_at batch" -l system -x -d 'What the model should be and do, where no line says it'
 complete -c llmasos -n "__llmasos_at batch" -l raw -d 'No chat template: the model goes on from a prompt as it is'
+complete -c llmasos -n "__llmasos_at batch" -l format -x -a 'json' -d '`json`: the answer is a JSON object'
+complete -c llmasos -n "__llmasos_at batch" -l schema -r -F -d 'The answer fits this JSON schema: a file, JSON, or \'name, age int\''
+complete -c llmasos -n "__llmasos_at batch" -l regex -x -d 'The answer as a whole matches this regular expression'
 complete -c llmasos -n "__llmasos_at batch" -l parallel -x -d 'Answers to work on at a time; else as the memory allows'
 complete -c llmasos -n "__llmasos_at batch" -l errors -r -F -d 'Write lines that fail to this file'
 complete -c llmasos -n "__llmasos_at batch" -l max-errors -x -d 'End the batch when more lines than that fail'

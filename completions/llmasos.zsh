@@ -202,6 +202,9 @@ _llmasos_grammar() {
         '*--template=[Make prompts of fields\: '\''Translate\: {title}'\''; {line} is a plain line]:template:()' \
         '*--system=[What the model should be and do, where no line says it]:system:()' \
         '*--raw[No chat template\: the model goes on from a prompt as it is]' \
+        '*--format=[`json`\: the answer is a JSON object]:format:_llmasos_choices json' \
+        '*--schema=[The answer fits this JSON schema\: a file, JSON, or '\''name, age int'\'']:schema:_files' \
+        '*--regex=[The answer as a whole matches this regular expression]:regex:()' \
         '*--parallel=[Answers to work on at a time; else as the memory allows]:parallel:()' \
         '*--errors=[Write lines that fail to this file]:errors:_files' \
         '*--max-errors=[End the batch when more lines than that fail]:max-errors:()' \

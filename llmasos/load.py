@@ -175,8 +175,7 @@ class Loaded:
     @property
     def template(self) -> str | None:
         """The chat template, in Jinja: one that was stored with the model, or its file's; None if there is none."""
-        stored = self.located.template
-        return self.model.template if stored is None or is_go_template(stored) else stored
+        return chat_template(self.located, self.model.template)
 
     @property
     def identity(self) -> str:
@@ -217,6 +216,12 @@ class Loaded:
             flash_attention=False if self.options.deterministic else self.options.flash_attention,
             wanted_tokens=max(wanted_tokens, self.suggested_context),
         )
+
+
+def chat_template(located: Located, of_file: str | None) -> str | None:
+    """The chat template that counts, where the model's own file has that one."""
+    stored = located.template
+    return of_file if stored is None or is_go_template(stored) else stored
 
 
 def _refuse_contradictions(options: LoadOptions) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from llmasos.batch.jobs import Job, Reading, form_of, read_jobs
 from llmasos.batch.ledger import Ledger
+from llmasos.batch.lines import open_lines
 from llmasos.batch.run import Failures, Rules, Run, Tally
 from llmasos.batch.templates import PromptTemplate
 from llmasos.batch.workers import EmbeddingWorker, TextWorker, Worker
@@ -20,7 +21,7 @@ from llmasos.engine.options import AnswerOptions, ChatOptions, LoadOptions, Samp
 from llmasos.errors import LlmasosError, UsageError
 from llmasos.formats.gguf import read_header
 from llmasos.formats.purpose import Purpose, purpose_of
-from llmasos.load import Loaded, unsuited
+from llmasos.load import Loaded, chat_template, unsuited
 from llmasos.locate import Located
 from llmasos.openai.bodies import Defaults
 from llmasos.openai.interface import CHAT, COMPLETIONS, EMBEDDINGS, EmbeddingInterface, TextInterface
@@ -104,6 +105,7 @@ def run_batch(batch: Batch, model: Model, watch: Watch) -> tuple[Tally, int]:
     run writes the same output, DiskFullError, and what loading a model raises.
     """
     _require_files_apart(batch)
+    open_lines(batch.input).close()  # or there would be an output of what can't be read
     purpose, reading = _how_to_read(batch, model)
     settings = settings_of(batch, model)
     with Ledger(batch.output) as ledger:
@@ -151,7 +153,8 @@ def _how_to_read(batch: Batch, model: Model) -> tuple[Purpose, Reading]:
     purpose = purpose_of(headers)
     if purpose is Purpose.RANKING:
         raise unsuited(model.located.name, purpose, Purpose.TEXT)
-    can_chat = "tokenizer.chat_template" in headers[0].metadata
+    of_file = headers[0].metadata.get("tokenizer.chat_template")
+    can_chat = chat_template(model.located, of_file if isinstance(of_file, str) else None) is not None
     if batch.system and (batch.is_raw or not can_chat or purpose is not Purpose.TEXT):
         raise UsageError("there is no place for --system where prompts go to the model as they are")
     prompts = EMBEDDINGS if purpose is Purpose.EMBEDDING else CHAT if can_chat and not batch.is_raw else COMPLETIONS

@@ -14,11 +14,12 @@ from llmasos.engine.embedder import Embedder
 from llmasos.engine.engine import Engine
 from llmasos.engine.sampler import SEEDS
 from llmasos.engine.sequence import Answer, Chunk, Event, Sequence
-from llmasos.errors import LlmasosError
+from llmasos.errors import BadInputError, LlmasosError
 from llmasos.openai.asked import Asked, Stamp
 from llmasos.openai.embeddings import EmbeddingAsked
 from llmasos.openai.interface import EmbeddingInterface, TextInterface
 
+MOST_OF_A_JOB = 4096  # answers; well below what an engine takes at a time
 TEXTS_AT_ONCE = 128  # of embeddings: two of the engine's passes, so that one is put together while one runs
 
 
@@ -80,6 +81,8 @@ class TextWorker:
             seed = int.from_bytes(key.encode(), "little") % SEEDS
             asked = replace(asked, sampling=replace(asked.sampling, seed=seed))
         wanted = asked.sequences()
+        if len(wanted) > MOST_OF_A_JOB:
+            raise BadInputError(f"it asks for {len(wanted)} answers, and a line may ask for {MOST_OF_A_JOB}")
         going = _Going(job, key, asked, [None] * len(wanted))
         try:
             for place, (prompt, sampling) in enumerate(wanted):

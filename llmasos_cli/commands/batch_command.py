@@ -18,6 +18,7 @@ from llmasos_cli import output
 from llmasos_cli.batch_progress import make_batch_progress
 from llmasos_cli.choices import choose, tell_plan, warn_of_unused_gpu
 from llmasos_cli.options import JsonOption, ModelArgument, OfflineOption, VerboseOption, takes
+from llmasos_cli.shapes import FormatOption, RegexOption, SchemaOption, grammar_of
 
 if TYPE_CHECKING:
     from llmasos.batch.run import Tally
@@ -81,6 +82,9 @@ def batch_command(
     template: TemplateOption = None,
     system: SystemOption = None,
     raw: RawOption = False,
+    format: FormatOption = None,
+    schema: SchemaOption = None,
+    regex: RegexOption = None,
     parallel: ParallelOption = None,
     errors: ErrorsOption = None,
     max_errors: MostErrorsOption = None,
@@ -106,6 +110,7 @@ def batch_command(
     from llmasos.engine.bindings import log
 
     log.is_shown = verbose
+    sampling |= grammar_of(format=format, schema=schema, regex=regex, grammar=sampling.get("grammar"))
     chosen = choose(model, {**sampling, **limits, **loading, **chatting}, offline=offline)
     if chosen.limits.on_overflow in FITTING:
         raise UsageError(f"a batch can't {chosen.limits.on_overflow} prompts", hint="--on-overflow error or shift")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
+import math
 import os
 import pty
 import random
@@ -18,7 +20,9 @@ from typing import Any
 import pytest
 
 from conftest import PROJECT, command
+from doubles.checkpoints import write_checkpoint
 from doubles.tiny import TinyModel
+from llmasos.conversion.convert import convert
 
 FIXED = ("--temperature", "0", "--max-tokens", "4", "--ignore-eos", "--threads", "1")
 
@@ -31,6 +35,12 @@ def batch(llmasos, tiny_model: Path, tmp_path: Path):
         return llmasos("batch", model, "-i", tmp_path / "in.jsonl", "-o", tmp_path / "out.jsonl", *FIXED, *more)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("embedding")
+    return convert(write_checkpoint(folder / "bert", "bert"), folder / "bert.gguf", "F32")[0]
 
 
 def write_lines(path: Path, lines: list[Any]) -> Path:
@@ -96,6 +106,39 @@ def test_a_table_with_a_template(llmasos, tiny_model, tmp_path):
     )
     assert done.exit_code == 0, done.stderr
     assert set(results(tmp_path / "out")) == {"a", "b"}
+
+
+def test_a_shape_holds_for_every_line_that_has_none_of_its_own(batch, tmp_path):
+    lines = [{"custom_id": "a", "prompt": "cat"}, {"custom_id": "b", "prompt": "cat", "regex": "[0-9]{3}"}]
+    write_lines(tmp_path / "in.jsonl", lines)
+    assert batch("--schema", '{"enum": ["red"]}', "--max-tokens", "20").exit_code == 0
+    texts = {name: body["choices"][0]["message"]["content"] for name, body in results(tmp_path / "out.jsonl").items()}
+    assert texts["a"] == '"red"'
+    assert texts["b"].isdecimal() and len(texts["b"]) == 3
+
+
+def test_texts_become_vectors_by_a_model_that_makes_them(llmasos, batch, bert, tmp_path):
+    lines = [
+        {"custom_id": "a", "url": "/v1/embeddings", "body": {"input": ["the cat", "a dog"], "model": "m"}},
+        {"custom_id": "b", "prompt": "the cat"},
+        {"custom_id": "c", "input": "the cat", "encoding_format": "base64", "dimensions": 8},
+        {"custom_id": "long", "input": "cat " * 2000},
+        {"custom_id": "chat", "messages": [{"role": "user", "content": "cat"}]},
+    ]
+    write_lines(tmp_path / "in.jsonl", lines)
+    done = llmasos("batch", bert, "-i", tmp_path / "in.jsonl", "-o", tmp_path / "out.jsonl", "--json")
+    assert done.exit_code == 1
+    found = results(tmp_path / "out.jsonl")
+    assert set(found) == {"a", "b", "c"}
+    vector = json.loads(llmasos("embed", bert, "the cat").stdout)
+    assert [entry["index"] for entry in found["a"]["data"]] == [0, 1]
+    for one in (found["a"], found["b"]):
+        assert one["data"][0]["embedding"] == pytest.approx(vector, abs=1e-3)
+    short = struct.unpack("<8f", base64.b64decode(found["c"]["data"][0]["embedding"]))
+    assert math.hypot(*short) == pytest.approx(1, abs=1e-3)
+    assert found["b"]["usage"] == {"prompt_tokens": 4, "total_tokens": 4}
+    assert "long" in done.stderr
+    assert "does not answer to /v1/chat/completions" in done.stderr
 
 
 def test_a_model_without_a_template_goes_on_from_prompts(batch, make_tiny, tmp_path):
