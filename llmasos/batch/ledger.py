@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
@@ -22,6 +23,7 @@ from llmasos.files import disk_full_is_an_error, require_writable, sync_folder
 
 SECONDS_BETWEEN_SYNCS = 1.0
 PREFIX = "batch_req_"
+SEPARATORS = re.compile("[\x7f-\x9f\u2028\u2029]")  # controls and ends of lines that JSON lets stand
 BEGINNING = f'{{"id": "{PREFIX}'.encode()  # of every line
 
 
@@ -29,6 +31,12 @@ def request_id(job: Job, settings: str) -> str:
     """The same for the same request to the same model with the same `settings`, and for nothing else."""
     asked = json.dumps([settings, job.custom_id, job.url, job.body], sort_keys=True)
     return PREFIX + blake2b(asked.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+
+
+def json_line(record: Mapping[str, Any]) -> bytes:
+    """A record as a line, in which nothing is left that some readers take for the end of one."""
+    text = json.dumps(record, ensure_ascii=False)
+    return SEPARATORS.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode() + b"\n"
 
 
 class Ledger:
@@ -48,9 +56,6 @@ class Ledger:
             os.close(self._file)
             raise
 
-    def __len__(self) -> int:
-        return len(self._finished)
-
     def require_same_batch(self, jobs: Iterable[Job], settings: str) -> None:
         """Raises BadInputError if a result is of no line of the input, or was got by other settings."""
         left = dict(self._finished)
@@ -61,19 +66,16 @@ class Ledger:
         if left:
             raise self._foreign(f"{len(left)} of its results are of no line of the input")
 
-    def cut_torn_end(self) -> int:
-        """Takes away what follows the last whole line; how many bytes that was."""
-        torn = os.fstat(self._file).st_size - self._end
-        if torn:
-            os.ftruncate(self._file, self._end)
-        return torn
+    def cut_torn_end(self) -> None:
+        """Takes away what follows the last whole line."""
+        os.ftruncate(self._file, self._end)
 
     def has(self, job: Job) -> bool:
         return _mark(job.custom_id) in self._finished
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Appends a result. Raises DiskFullError, behind which the file is as it was before."""
-        raw = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+        raw = json_line(record)
         try:
             with disk_full_is_an_error(self._path):
                 _write_all(self._file, raw)

@@ -5,7 +5,6 @@ Only what is being worked on is held in memory. A run that was stopped, or kille
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llmasos.batch.jobs import Job
-from llmasos.batch.ledger import BEGINNING, PREFIX, Ledger, request_id
+from llmasos.batch.ledger import PREFIX, Ledger, json_line, request_id
 from llmasos.batch.lines import BadLine
 from llmasos.batch.workers import Outcome, Worker
 from llmasos.errors import BadInputError, LlmasosError, UsageError
@@ -22,6 +21,7 @@ from llmasos.files import disk_full_is_an_error, require_writable
 from llmasos.openai.failures import failure
 
 TICK_SECONDS = 0.1  # how long a stop, or a report, may have to wait
+BEGINNING_OF_FAILURE = b'{"line": '  # which no line of an output has: nobody's results are taken for failures
 USELESS_TO_REPEAT = (BadInputError, UsageError)
 
 
@@ -84,10 +84,10 @@ class Failures:
 
     def _write(self, number: int, key: str, custom_id: str | None, reason: str, response: Any, error: Any) -> None:
         self._tell(f"line {number}{f' ({custom_id})' if custom_id else ''}: {reason}")
-        record = {"id": key, "custom_id": custom_id, "line": number, "response": response, "error": error}
+        record = {"line": number, "id": key, "custom_id": custom_id, "response": response, "error": error}
         if self._file and self._path:
             with disk_full_is_an_error(self._path):
-                self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+                self._file.write(json_line(record))
 
     def close(self) -> None:
         if self._file:
@@ -106,7 +106,7 @@ def _open_failures(path: Path) -> Any:
     try:
         if path.is_file() and path.stat().st_size:
             with path.open("rb") as file:
-                if not file.read(len(BEGINNING)).startswith(BEGINNING):
+                if file.read(len(BEGINNING_OF_FAILURE)) != BEGINNING_OF_FAILURE:
                     hint = "name another file with --errors, or remove this one"
                     raise BadInputError(f"{path} holds something else than a batch's errors", hint=hint)
         return path.open("wb", buffering=0)
@@ -115,7 +115,7 @@ def _open_failures(path: Path) -> Any:
 
 
 class Run:
-    """One run. `stop`, from any thread or a signal's handler, lets it finish what is going on and end."""
+    """One run. Once `stopping` is set, by any thread or a handler of signals, it only finishes what has begun."""
 
     def __init__(
         self,
@@ -192,8 +192,10 @@ class Run:
             self._count(outcome.body.get("usage", {}))
         elif outcome.error is not None:
             error = _as_ours(outcome.error)
-            if isinstance(error, USELESS_TO_REPEAT) or tries >= self._rules.retries or self._is_ending:
+            if isinstance(error, USELESS_TO_REPEAT) or tries >= self._rules.retries:
                 self._fail(job, error)
+            elif self._is_ending:
+                self._given_up += 1
             else:
                 self._tries[job.number] = tries + 1
                 self.tally.retried += 1

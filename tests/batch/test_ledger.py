@@ -41,6 +41,15 @@ def test_results_are_lines_of_json(tmp_path: Path):
     assert [line["custom_id"] for line in lines] == [job.custom_id for job in JOBS]
 
 
+def test_a_line_is_one_line_to_every_reader(tmp_path: Path):
+    text = "a\x85b\u2028c\u2029d\x0be\x7ff\ré"
+    with Ledger(tmp_path / "out") as ledger:
+        ledger.add({**record(JOBS[0]), "response": text})
+    [line] = (tmp_path / "out").read_text().splitlines()
+    assert json.loads(line)["response"] == text
+    assert "é" in line
+
+
 @given(share=st.floats(0, 1), zeros=st.integers(0, 50))
 def test_cut_anywhere_it_has_each_id_once_in_the_end(
     share: float, zeros: int, tmp_path_factory: pytest.TempPathFactory

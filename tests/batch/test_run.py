@@ -171,7 +171,8 @@ def test_a_full_disk_ends_it_and_the_rest_is_done_later(run, monkeypatch: pytest
 
 def test_a_file_of_something_else_is_no_place_for_errors(tmp_path: Path):
     path = tmp_path / "notes"
-    path.write_text("my notes")
-    with pytest.raises(BadInputError, match="something else"):
-        Failures(path, print)
-    assert path.read_text() == "my notes"
+    for text in ("my notes", '{"id": "batch_req_1", "custom_id": "somebody else\'s result"}\n'):
+        path.write_text(text)
+        with pytest.raises(BadInputError, match="something else"):
+            Failures(path, print)
+        assert path.read_text() == text
