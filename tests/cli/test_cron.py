@@ -17,7 +17,7 @@ from conftest import PROJECT
 from doubles.tiny import TinyModel
 
 DOCS = PROJECT / "docs"
-UNITS = sorted((DOCS / "systemd").glob("llmasos-summary.*"))
+UNITS = sorted((DOCS / "systemd").glob("llmasos-*.*"))
 CRON_LINE = re.compile(r"[-0-9*,/]+(?: +[-0-9*,/]+){4} +(?P<command>.+)")
 HOLDER = """
 from llmasos.store.store import ModelStore
@@ -39,6 +39,7 @@ def user(tmp_path: Path, make_tiny: Callable[[TinyModel], Path]) -> Path:
     model = make_tiny(TinyModel(context_length=4096))
     subprocess.run([program, "pull", model, "--as", "smollm2"], env={"HOME": str(user)}, check=True)
     (user / "notes.txt").write_text("the cat sat\n")
+    (user / "prompts.jsonl").write_text('{"prompt": "the cat", "max_tokens": 4}\n')
     (user / "messages.txt").write_text("all is well\n\nthe disk is full\n")
     return user
 
@@ -55,15 +56,15 @@ def as_cron(command: str, user: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def setting(name: str) -> str:
-    text = (DOCS / "systemd/llmasos-summary.service").read_text(encoding="utf-8")
+def setting(name: str, unit: str = "llmasos-summary.service") -> str:
+    text = (DOCS / "systemd" / unit).read_text(encoding="utf-8")
     [value] = re.findall(rf"^{name}=(.*)$", text, re.MULTILINE)
     return value
 
 
 def test_the_lines_of_the_crontab_run_and_say_nothing(user):
-    summary, labels = cron_commands()
-    for command in (summary, labels):
+    summary, labels, batch = cron_commands()
+    for command in (summary, labels, batch):
         assert "%" not in command
         done = as_cron(command, user)
         assert (done.returncode, done.stdout) == (0, ""), done.stderr
@@ -71,6 +72,8 @@ def test_the_lines_of_the_crontab_run_and_say_nothing(user):
     first, empty, last = (user / "labels.txt").read_text().splitlines()
     assert empty == ""
     assert {first, last} <= {"good", "bad"}
+    assert len((user / "answers.jsonl").read_text().splitlines()) == 1
+    assert "1 done of 1" in (user / "batch.log").read_text()
 
 
 def test_a_line_of_the_crontab_that_meets_another_of_its_name_leaves_with_75(user):
@@ -102,6 +105,15 @@ def test_the_service_runs_without_a_shell_and_ends_before_systemd_ends_it(user):
     assert setting("SuccessExitStatus") == "75"
 
 
+def test_the_service_of_a_batch_goes_on_where_it_was(user):
+    words = shlex.split(setting("ExecStart", "llmasos-batch.service").replace("%h", str(user)))
+    for summary in ("1 done of 1", "0 done, 1 were done before of 1"):
+        done = subprocess.run(["env", "-i", f"HOME={user}", *words], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert summary in done.stderr
+    assert setting("SuccessExitStatus", "llmasos-batch.service") == "75"
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd")
 def test_systemd_takes_the_units(user, tmp_path):
     for unit in UNITS:
@@ -113,4 +125,4 @@ def test_systemd_takes_the_units(user, tmp_path):
         text=True,
         env=os.environ | {"SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
     )
-    assert (len(UNITS), done.returncode, done.stderr) == (2, 0, "")
+    assert (len(UNITS), done.returncode, done.stderr) == (4, 0, "")
