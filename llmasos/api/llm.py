@@ -9,7 +9,7 @@ import asyncio
 import functools
 import operator
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from llmasos.api.asking import Asking, is_one
@@ -27,6 +27,7 @@ from llmasos.api.requests import (
 )
 from llmasos.chat.answers.reader import Part, read_reply
 from llmasos.chat.conversation import Chat, ChatPrompt
+from llmasos.chat.extraction import extract
 from llmasos.chat.messages import Reply
 from llmasos.engine.embedder import Embedder
 from llmasos.engine.engine import Engine
@@ -39,6 +40,7 @@ from llmasos.load import Loaded, unsuited
 from llmasos.locate import locate
 from llmasos.progress import Progress
 from llmasos.settings import configured, is_offline, layered, own_parameters
+from llmasos.tasks.task import fill_task
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -236,6 +238,18 @@ class LLM:
         """`stream_reply` for asyncio."""
         asking, prompt, request = self._ask(messages, wanted)
         return parts_of_async(asking.apieces(prompt.tokens, request), prompt.form)
+
+    def task(
+        self, name: str, given: str = "", parameters: Mapping[str, str] | None = None, **wanted: Unpack[Chatting]
+    ) -> str:
+        """The answer to a ready-made task: `model.task("translate", "Good morning", {"to": "French"})`.
+
+        Where the command line takes a file for a parameter, this takes its text. What is given goes before the task's
+        own options.
+        """
+        filled = fill_task(name, parameters or {})
+        answer = self.chat(filled.prompt(given), **filled.wanted(wanted))
+        return extract(answer, filled.task.extract) if filled.task.extract else answer
 
     # Scores.
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from llmasos.chat.extraction import require_known
-from llmasos.engine.options import ALL_OPTIONS
+from llmasos.engine.options import ALL_OPTIONS, LoadOptions
 from llmasos.errors import BadInputError, UsageError
 from llmasos.paths import find_home
 from llmasos.settings import Layer, canonical_name, read_toml
@@ -36,6 +36,7 @@ PLACE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 INPUT = "input"
 WITH_FLAGS = ("to", "context")  # the parameters that have flags of their own, beside --set
 SHAPES, EXTRACT = ("format", "schema", "regex", "grammar"), "extract"
+LOADING = tuple(each.name for each in fields(LoadOptions))
 OPTIONS = (*(each.name for kind in ALL_OPTIONS for each in fields(kind)), *SHAPES, EXTRACT)
 KEYS = ("description", "system", "prompt", "parameters", "options")
 PARAMETER_KEYS = ("help", "default", "is_file")
@@ -118,6 +119,20 @@ class FilledTask:
     @property
     def takes_input(self) -> bool:
         return INPUT in PLACE.findall(self.task.prompt)
+
+    def wanted(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What to ask of a model in memory, the given options and shape before the task's own."""
+        not_own = {*LOADING, *map(canonical_name, given)}
+        own = {name: value for name, value in self.task.layer.items() if name not in not_own}
+        shape = {} if any(name in given for name in SHAPES) else self.task.shape
+        system = {} if self.system is None else {"system": self.system}
+        return {**system, **own, **shape, **given}
+
+
+def fill_task(name: str, parameters: Mapping[str, str]) -> FilledTask:
+    """The task of that name, told its parameters as texts; for what is raised see `read_task` and `Task.values`."""
+    task = read_task(name)
+    return FilledTask(task, task.values(parameters))
 
 
 def task_names() -> list[str]:
