@@ -72,14 +72,16 @@ def answer_lines(chosen: Chosen, wanted: Wanted, files: list[Path], prompt_of: C
             loaded.start(shared, parallel=parallel, cells=parallel * TOKENS_EACH, kept=parallel)
         )
         tell_plan(loaded, verbose=wanted.is_verbose)
-        work = _Work(engine, prompter, chosen, wanted, prompt_of)
+        # The time of --max-seconds begins when a line is submitted: then none may wait for its turn.
+        ahead = AHEAD if chosen.limits.max_seconds is None else AT_A_TIME
+        work = _Work(engine, prompter, chosen, wanted, prompt_of, ahead)
         if wanted.to_file is None:
             work.answer(whole_lines(sources), output.write)
         else:
             file = opened.enter_context(opened_output(wanted.to_file))
             work.answer(whole_lines(sources), file.write)
     if work.failed:
-        raise LlmasosError(f"{work.failed} of {work.count} lines could not be answered")
+        raise LlmasosError(f"{work.failed} of {work.count} lines could not be answered", hint=work.hint)
 
 
 def _open(files: list[Path], opened: contextlib.ExitStack) -> list[int]:
@@ -116,14 +118,21 @@ class _Work:
     """All lines on their way from the input to the output."""
 
     def __init__(
-        self, engine: Engine, prompter: Prompter, chosen: Chosen, wanted: Wanted, prompt_of: Callable[[str], str]
+        self,
+        engine: Engine,
+        prompter: Prompter,
+        chosen: Chosen,
+        wanted: Wanted,
+        prompt_of: Callable[[str], str],
+        ahead: int,
     ) -> None:
         self.count = self.failed = 0
+        self.hint: str | None = None
         self._engine, self._prompter = engine, prompter
         self._chosen, self._wanted = chosen, wanted
         self._prompt_of = prompt_of
         self._events: queue.SimpleQueue[Line | BaseException | None] = queue.SimpleQueue()
-        self._room = threading.Semaphore(AHEAD)
+        self._room = threading.Semaphore(ahead)
         self._statistics = _Statistics()
 
     def answer(self, lines: Iterable[bytes], write: Callable[[str], Any]) -> None:
@@ -193,6 +202,7 @@ class _Work:
             facts = {"text": ""} if line.is_empty else self._facts(line)
         except BadInputError as error:
             self.failed += 1
+            self.hint = error.hint or self.hint
             output.note(f"error: line {line.number}: {error.message}")
             facts = {"error": error.message}
         if self._wanted.as_json:

@@ -98,6 +98,7 @@ def test_lines_that_fail_are_told_by_number_and_the_others_go_on(llmasos, tiny_m
         "error: line 2: the prompt is 303 tokens long and the context holds 256\n"
         "error: line 3: the line is not UTF-8 text: byte 3 is 0xe9\n"
         "error: 2 of 4 lines could not be answered\n"
+        "hint: raise --context-length, or choose --on-overflow truncate|shift|summarize\n"
     )
 
 
@@ -162,6 +163,13 @@ def test_a_prompt_that_is_cut_is_told_with_its_line(llmasos, tiny_model):
     result = llmasos("run", tiny_model, "--lines", *flags, stdin="a\n" + "x" * 300)
     assert result.exit_code == 0
     assert result.stderr.startswith("note: line 2: the first ")
+
+
+def test_the_seconds_of_a_line_do_not_begin_before_its_turn(llmasos, tiny_model):
+    flags = ("--max-seconds", "0.5", "--ignore-eos", "--on-overflow", "shift", "--json")
+    result = llmasos("run", tiny_model, "--lines", *flags, stdin="a\n" * 20)
+    assert [answer["finish_reason"] for answer in answers(result.stdout)] == ["time"] * 20
+    assert all(answer["tokens"]["completion"] > 0 for answer in answers(result.stdout))
 
 
 def test_a_beam_search_answers_lines_too(llmasos, tiny_model):
