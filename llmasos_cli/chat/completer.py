@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
@@ -27,7 +27,8 @@ class SlashCompleter(Completer):
         text = document.text_before_cursor
         with contextlib.suppress(OSError):  # a folder that can't be read offers nothing
             for offered, start, meaning in candidates(text):
-                yield Completion(offered, start_position=start - len(text), display_meta=meaning)
+                shown = PurePath(offered).name + "/" * offered.endswith("/") if "/" in offered[1:] else offered
+                yield Completion(offered, start - len(text), display=shown, display_meta=meaning)
 
 
 def candidates(text: str) -> Iterator[tuple[str, int, str]]:

@@ -99,7 +99,8 @@ def _foot(status: str) -> str:
 
 
 def _key_bindings() -> KeyBindings:
-    from prompt_toolkit.filters import has_completions
+    from prompt_toolkit.application import get_app
+    from prompt_toolkit.filters import Condition, has_completions
     from prompt_toolkit.key_binding import KeyBindings
 
     bindings = KeyBindings()
@@ -120,6 +121,12 @@ def _key_bindings() -> KeyBindings:
             buffer.complete_state = None
         else:
             buffer.validate_and_handle()
+
+    @bindings.add("c-c", filter=Condition(lambda: bool(get_app().current_buffer.text)))
+    def _(event: KeyPressEvent) -> None:
+        """Clears what was typed; undo (Ctrl-_) brings it back."""
+        event.current_buffer.save_to_undo_stack()
+        event.current_buffer.text = ""
 
     @bindings.add("escape", "enter")
     def _(event: KeyPressEvent) -> None:

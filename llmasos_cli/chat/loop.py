@@ -10,25 +10,28 @@ from llmasos_cli.chat.keyboard import interruptible
 from llmasos_cli.chat.lines import meaning
 from llmasos_cli.chat.slash.table import is_command, run_command
 
-INTERRUPTED_TWICE = "Ctrl-D or /bye leaves"
+HOW_TO_LEAVE = "Ctrl-D or /bye leaves"
 
 
 def talk(dialogue: Dialogue, editor: Editor) -> None:
     """Until the person leaves. Where nobody sits there, an error ends it, as it ends any command of a script."""
-    was_interrupted = False
     while True:
         try:
             text = editor.ask()
-            was_interrupted = False
-            _take(dialogue, text)
-        except (EOFError, LeaveChat):
+        except EOFError:
             return
         except KeyboardInterrupt:
             if not dialogue.is_interactive:
                 raise
-            if was_interrupted:
-                output.note(INTERRUPTED_TWICE)
-            was_interrupted = True
+            output.note(HOW_TO_LEAVE)
+            continue
+        try:
+            _take(dialogue, text)
+        except LeaveChat:
+            return
+        except KeyboardInterrupt:
+            if not dialogue.is_interactive:
+                raise
         except (LlmasosError, OSError) as error:
             if not dialogue.is_interactive or isinstance(error, BrokenPipeError):
                 raise

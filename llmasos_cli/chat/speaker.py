@@ -13,7 +13,7 @@ from llmasos.chat.conversation import Chat, ChatPrompt
 from llmasos.chat.fitting import Tools
 from llmasos.chat.messages import Message
 from llmasos.chat.overflow import SUMMARY_REQUEST
-from llmasos.chat.prompt import Prompter
+from llmasos.chat.prompt import Prompter, follow
 from llmasos.chat.sessions.history import Entry, messages_of
 from llmasos.engine.bindings import log
 from llmasos.engine.options import AnswerOptions, SamplingOptions
@@ -163,6 +163,7 @@ class Speaker:
         )
 
     def _summarize(self, entries: Sequence[Entry], summary: str, longest: int) -> str:
+        output.note("note: the context is full; the oldest turns are being summarized")
         told = [f"Before: {summary}"] if summary else []
         text = "\n\n".join([*told, *(f"{entry.role.capitalize()}: {entry.content}" for entry in entries)])
         plain = Prompter(self._loaded.model, self._chat, None, think=False)
@@ -174,7 +175,8 @@ class Speaker:
         prompt = plain.prompt("")
         limits = AnswerOptions(max_tokens=longest)
         sequence = self._engine.submit(fitted.tokens, SamplingOptions(temperature=0), limits, shown=prompt.shown)
-        return read_reply("".join(chunk.text for chunk in sequence), prompt.form).content.strip()
+        text = "".join(piece.text for piece in follow(self._engine, sequence) if isinstance(piece, Chunk))
+        return read_reply(text, prompt.form).content.strip()
 
     # What was read, from one run to the next.
 

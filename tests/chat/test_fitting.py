@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from llmasos.chat.fitting import Tools, fit_conversation
@@ -69,6 +69,7 @@ def test_a_last_message_that_is_too_long_alone_is_refused():
         fit_conversation(turns(10, 1000), "", 1000, "shift", TOOLS)
 
 
+@settings(deadline=None)
 @given(
     some.lists(some.integers(1, 120), min_size=1, max_size=12),
     some.sampled_from(["shift", "summarize"]),

@@ -37,7 +37,7 @@ class Terminal:
         settings = {**inherited, "PYTHONPATH": str(PROJECT), "TERM": "screen-256color", **(environment or {})}
         line = shlex.join(["env", "-i", *(f"{name}={value}" for name, value in settings.items()), *command])
         configuration = self._folder / "tmux.conf"
-        configuration.write_text("set -g history-limit 5000\n")
+        configuration.write_text("set -g history-limit 5000\nset -s set-clipboard on\n")
         size = ("-x", str(columns), "-y", str(rows))
         self._tmux(
             "-f",
@@ -78,6 +78,10 @@ class Terminal:
     def scrolled(self) -> str:
         """The screen and all that has scrolled away."""
         return self._tmux("capture-pane", "-p", "-S", "-").rstrip("\n") + "\n"
+
+    def clipboard(self) -> str:
+        """What the program has copied by the terminal's own means."""
+        return self._tmux("show-buffer")
 
     def wait_for(self, what: str | Callable[[str], bool], seconds: float = SHORT_WAIT) -> str:
         """The screen once it shows a text, or is as it shall be; fails with the screen if that takes too long."""

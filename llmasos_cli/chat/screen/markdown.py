@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from rich.color import ColorSystem
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.markdown import CodeBlock, Heading, Markdown
+from rich.markdown import CodeBlock, Heading, ListItem, Markdown
 from rich.segment import Segment
 from rich.syntax import Syntax
 from rich.text import Text
@@ -51,8 +51,27 @@ class _CodeBlock(CodeBlock):
         yield Text("```", style="dim")
 
 
+class _ListItem(ListItem):
+    """With a dot behind its number."""
+
+    def render_number(self, console: Console, options: ConsoleOptions, number: int, last_number: int) -> RenderResult:
+        mark = f"{number}. ".rjust(len(str(last_number)) + 3)
+        style = console.get_style("markdown.item.number")
+        for row in console.render_lines(self.elements, options.update(width=max(1, options.max_width - len(mark)))):
+            yield Segment(mark, style)
+            yield from row
+            yield Segment.line()
+            mark = " " * len(mark)
+
+
 class _Markdown(Markdown):
-    elements = {**Markdown.elements, "heading_open": _Heading, "fence": _CodeBlock, "code_block": _CodeBlock}
+    elements = {
+        **Markdown.elements,
+        "heading_open": _Heading,
+        "fence": _CodeBlock,
+        "code_block": _CodeBlock,
+        "list_item_open": _ListItem,
+    }
 
 
 def split_finished(text: str) -> tuple[str, str]:

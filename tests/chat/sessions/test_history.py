@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from doubles.conversations import deeds, do
@@ -98,6 +98,7 @@ def test_a_message_whose_parent_is_lost_follows_the_one_before():
     assert contents(history) == ["a", "c"]
 
 
+@settings(deadline=None)
 @given(some.lists(deeds, max_size=40))
 def test_every_branch_leads_back_to_the_beginning_and_nothing_is_lost(done):
     history = History()

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from doubles.conversations import deeds, do
@@ -30,6 +30,7 @@ def contents(history: History) -> list[str]:
     return [entry.content for entry in history.path()]
 
 
+@settings(deadline=None)
 @given(some.lists(deeds, max_size=30), some.integers(0, 30))
 def test_any_conversation_is_the_same_when_it_is_read_again_and_gone_on_with(done, leaving):
     with tempfile.TemporaryDirectory() as folder:
@@ -48,6 +49,7 @@ def test_any_conversation_is_the_same_when_it_is_read_again_and_gone_on_with(don
             assert read_history(path) == (history, [])
 
 
+@settings(deadline=None)
 @given(some.lists(deeds, min_size=1, max_size=15), some.data())
 def test_any_cut_of_a_file_loads_as_what_was_said_until_then(done, data):
     with tempfile.TemporaryDirectory() as folder:
@@ -70,6 +72,7 @@ def test_any_cut_of_a_file_loads_as_what_was_said_until_then(done, data):
         assert read_history(path) == (again.history, [])
 
 
+@settings(deadline=None)
 @given(some.lists(deeds, max_size=10), some.binary(min_size=1, max_size=20), some.integers(0))
 def test_damage_never_stops_a_conversation_from_being_read(done, damage, place):
     history = History()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 from rich.cells import cell_len
 
@@ -24,6 +24,7 @@ def plain(lines: list[str]) -> list[str]:
     return [ESCAPES.sub("", line) for line in lines]
 
 
+@settings(deadline=None)
 @given(texts, some.integers(NARROWEST, 60))
 def test_no_line_is_wider_than_the_screen_and_none_ends_in_spaces(text, width):
     for lines in (render(text, width), render_aside(text, width)):
@@ -31,6 +32,7 @@ def test_no_line_is_wider_than_the_screen_and_none_ends_in_spaces(text, width):
         assert all("\n" not in line for line in lines)
 
 
+@settings(deadline=None)
 @given(texts)
 def test_a_cut_loses_nothing_and_what_is_finished_looks_the_same_alone(text):
     finished, rest = split_finished(text)
@@ -41,6 +43,7 @@ def test_a_cut_loses_nothing_and_what_is_finished_looks_the_same_alone(text):
         assert apart == whole
 
 
+@settings(deadline=None)
 @given(texts)
 def test_what_is_undecided_is_the_beginning_of_a_last_line_alone(text):
     shown = without_undecided(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from doubles.conversations import answering
 from doubles.screens import is_golden
@@ -41,22 +42,27 @@ WRONG = """/bogus
 /copy"""
 
 
+def asked_again(after: str) -> Callable[[str], bool]:
+    """Whether a screen shows that text, and below it the next prompt."""
+    return lambda screen: re.search(r"\n>[ ]*\n", screen.rpartition(after)[2]) is not None
+
+
 def test_help_lists_every_command(open_chat):
     chat = open_chat("--no-save", rows=50)
     chat.enter("/help")
-    assert is_golden("help", chat.settled("begins with a slash"))
+    assert is_golden("help", chat.settled(asked_again("begins with a slash")))
 
 
 def test_an_answer_is_laid_out(open_chat):
     chat = open_chat("--no-save", *answering(ANSWER), rows=32)
     chat.enter("Which fruits?")
-    assert is_golden("answer-80-columns", chat.settled(lambda screen: "red" in screen and "Ctrl-C" not in screen))
+    assert is_golden("answer-80-columns", chat.settled(asked_again("red")))
 
 
 def test_an_answer_is_laid_out_in_twenty_columns(open_chat):
     chat = open_chat("--no-save", *answering(ANSWER), columns=20, rows=50)
     chat.enter("Which fruits?")
-    assert is_golden("answer-20-columns", chat.settled(lambda screen: "red" in screen and "Ctrl-C" not in screen))
+    assert is_golden("answer-20-columns", chat.settled(asked_again("red")))
 
 
 def test_several_lines_are_typed_quoted_and_with_a_backslash(open_chat):
@@ -68,7 +74,7 @@ def test_several_lines_are_typed_quoted_and_with_a_backslash(open_chat):
     chat.enter("four")
     chat.wait_for(lambda screen: screen.count("Yes.") == 2)
     chat.enter("/export md")
-    assert is_golden("several-lines", chat.settled("## You\n\nthree\nfour").partition("gguf\n")[2])
+    assert is_golden("several-lines", chat.settled(asked_again("## Answer\n\nYes.")).partition("gguf\n")[2])
 
 
 def test_pasted_lines_are_one_message(open_chat):
@@ -100,7 +106,7 @@ def test_what_is_wrong_is_told_and_the_chat_goes_on(open_chat):
         chat.enter(line)
         chat.wait_for(f"> {line}\nerror:")
     chat.enter("/show")
-    chat.settled("* is not the default")
+    chat.settled(asked_again("* is not the default"))
     assert is_golden("errors", chat.scrolled().partition("model      ")[0])
 
 
@@ -117,6 +123,10 @@ def test_ctrl_c_stops_an_answer_and_keeps_what_came(open_chat):
 def test_ctrl_c_clears_the_line_and_ctrl_d_leaves(open_chat):
     chat = open_chat("--no-save")
     chat.type("nonsense")
+    chat.wait_for("nonsense")
+    chat.press("C-c")
+    chat.wait_for(lambda screen: "nonsense" not in screen)
+    chat.press("C-_")
     chat.wait_for("nonsense")
     chat.press("C-c")
     chat.press("C-c")
@@ -159,15 +169,41 @@ def test_an_edited_question_is_a_branch(open_chat, tmp_path):
     chat.wait_for("* 2")
     chat.enter("/branch 1")
     chat.enter("/undo")
-    assert is_golden("branches", chat.settled("taken back: first"))
+    assert is_golden("branches", chat.settled(asked_again("taken back: first")))
     chat.press("C-g")
     chat.wait_for("> changed")
+
+
+def test_an_edited_answer_is_what_the_model_has_said(open_chat, tmp_path):
+    editor = tmp_path / "editor.sh"
+    editor.write_text('#!/bin/sh\nsed -i s/Yes/No/ "$1"\n')
+    editor.chmod(0o755)
+    chat = open_chat("--no-save", *answering("Yes."), VISUAL=str(editor))
+    chat.enter("first")
+    chat.wait_for("Yes.\n\n>")
+    chat.enter("/edit 2")
+    chat.wait_for("changed; the conversation goes on from there")
+    chat.enter("/edit")
+    chat.wait_for("  1  you     first\n  2  answer  No.")
+
+
+def test_an_answer_is_copied_by_terminal_and_program(open_chat, tmp_path):
+    copier, copied = tmp_path / "wl-copy", tmp_path / "copied"
+    copier.write_text(f"#!/bin/sh\ncat > {copied}\n")
+    copier.chmod(0o755)
+    chat = open_chat("--no-save", *answering("# Yes, 中文"), PATH=f"{tmp_path}:/usr/bin:/bin", WAYLAND_DISPLAY="x")
+    chat.enter("really?")
+    chat.wait_for("Yes, 中文\n\n>")
+    chat.enter("/copy")
+    chat.wait_for("copied 9 characters by wl-copy and the terminal (OSC 52)")
+    assert copied.read_text() == "# Yes, 中文"
+    assert chat.clipboard() == "# Yes, 中文"
 
 
 def test_a_terminal_that_can_do_nothing_gets_plain_text(open_chat):
     chat = open_chat("--no-save", *answering("# Yes"), TERM="dumb", dumb="1")
     chat.enter("really?")
-    assert is_golden("dumb", chat.settled("# Yes"))
+    assert is_golden("dumb", chat.settled("# Yes\n\n>"))
     chat.press("C-d")
     assert chat.wait_for_end() == 0
 
