@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmasos.chat.answers.reader import AnswerReader, Part, Said, Thought
 from llmasos.chat.fitting import fit_conversation
-from llmasos.chat.sessions.history import messages_of, move
+from llmasos.chat.sessions.history import BEGINNING, messages_of, move
 from llmasos.chat.sessions.session import Session
 from llmasos.chat.sessions.shelf import drop_old_caches
 from llmasos.engine.sequence import Answer, Chunk
@@ -54,6 +54,7 @@ class Dialogue:
     ask_editor: Callable[[str], str]
     is_interactive: bool
     attached: list[tuple[str, str]] = field(default_factory=list)
+    _measured: tuple[int, int] = (BEGINNING, 0)  # a tip, and how many tokens the conversation up to there takes
 
     @property
     def system(self) -> str | None:
@@ -140,6 +141,7 @@ class Dialogue:
                 return
             output.note("note: the answer is empty")
         self.session.record(history.message("assistant", reading.said, reading.thought, answer.finish_reason))
+        self._measured = (history.tip, self.speaker.usage.all)
         if answer.shifted_tokens:
             output.note(f"note: the context was full; the oldest {answer.shifted_tokens:,} tokens were forgotten")
         if ending := ENDS.get(answer.finish_reason):
@@ -193,12 +195,20 @@ class Dialogue:
     def status(self) -> str:
         """One line: the model, how full its context is, how fast it was, what goes with the next message."""
         usage, length = self.speaker.usage, self.speaker.context_length
-        parts = [self.speaker.name, f"{usage.all:,} of {length:,} tokens"]
+        parts = [self.speaker.name, f"{self._used():,} of {length:,} tokens"]
         if usage.tokens_per_second:
             parts.append(f"{usage.tokens_per_second:.0f} tokens/s")
         if self.attached:
             parts.append(f"{len(self.attached)} file{'s' if len(self.attached) > 1 else ''} to send")
         return " · ".join(parts)
+
+    def _used(self) -> int:
+        """Tokens of the conversation; counted anew where it has moved since the last answer."""
+        history = self.session.history
+        if history.tip != self._measured[0]:
+            entries, summary = history.remembered()
+            self._measured = (history.tip, self.speaker.count_messages(entries, self.system, summary))
+        return self._measured[1]
 
     def leave(self) -> None:
         """Keeps what was read, and frees the model."""

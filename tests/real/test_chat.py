@@ -28,6 +28,10 @@ def terminal(home: Path):
         yield terminal
 
 
+def is_ready(screen: str) -> bool:
+    return re.search(r"smollm2 · [\d,]+ of 8,192 tokens", screen) is not None
+
+
 def is_answered(screen: str) -> bool:
     """The prompt is there again, with the speed of the last answer below."""
     return bool(re.search(r"\n>\n", screen)) and "tokens/s" in screen and "Ctrl-C stops" not in screen
@@ -87,7 +91,7 @@ def test_ten_turns_with_all_that_a_person_does(terminal: Terminal, home: Path, t
     terminal.kill()
 
     with Terminal(command("chat", "--continue", "--temperature", "0", "--max-tokens", "30")) as again:
-        screen = again.wait_for("smollm2 · 0 of 8,192 tokens")
+        screen = again.wait_for(is_ready)
         assert re.search(r"going on with \S+: 14 messages", again.scrolled())
         assert "the last answer was cut off; /regen answers once more" in screen
         ask(again, "Goodbye!")  # 10
@@ -112,7 +116,7 @@ def test_ten_turns_with_all_that_a_person_does(terminal: Terminal, home: Path, t
     assert [each.get("finish_reason") for each in said].count("cut") == 1
 
     with Terminal(command("chat", "--continue", "--temperature", "0", "--max-tokens", "30")) as last:
-        last.wait_for("smollm2 · 0 of 8,192 tokens")
+        last.wait_for(is_ready)
         assert re.search(r"going on with \S+: 16 messages; [\d,]{3,} tokens of it are remembered", last.scrolled())
         ask(last, "Are you still there?")
         last.enter("/tokens")

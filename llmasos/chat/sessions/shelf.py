@@ -14,6 +14,7 @@ from llmasos.paths import find_home
 
 NAME = re.compile(r"\w[\w.-]{0,59}")
 SUFFIX = ".jsonl"
+LONGEST_WRITE = 3600  # seconds after which nobody writes a file any more
 KEPT_CACHES = 5  # a cache may be as large as a model
 
 
@@ -69,7 +70,9 @@ def last_model() -> str:
 
 
 def drop_old_caches() -> None:
-    """Leaves the caches of the last few sessions."""
-    caches = sorted(find_home().sessions.glob("*.kv"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in caches[KEPT_CACHES:]:
+    """Leaves the caches of the last few sessions, and nothing of those that a kill kept from being written."""
+    folder = find_home().sessions
+    caches = sorted(folder.glob("*.kv"), key=lambda path: path.stat().st_mtime, reverse=True)
+    torn = [path for path in folder.glob(".*.kv.*") if time.time() - path.stat().st_mtime > LONGEST_WRITE]
+    for path in [*caches[KEPT_CACHES:], *torn]:
         path.unlink(missing_ok=True)

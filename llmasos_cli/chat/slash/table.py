@@ -94,18 +94,22 @@ BY_NAME = {command.name: command for command in COMMANDS}
 
 
 def is_command(text: str) -> bool:
-    """A path such as /etc/hosts is none, and what follows a space neither."""
-    return COMMAND.fullmatch(text) is not None
+    """A path such as /etc/hosts is none, nor what follows a space, nor many lines that only look like one."""
+    found = COMMAND.fullmatch(text)
+    return found is not None and ("\n" not in text or _called(found[1]) is not None)
 
 
 def run_command(dialogue: Dialogue, text: str) -> None:
     """Raises UsageError for a command that there is not, and whatever the command raises."""
     found = COMMAND.fullmatch(text)
     assert found is not None
-    name = found[1].lower()
-    command = BY_NAME.get(OTHER_NAMES.get(name, name))
+    command = _called(found[1])
     if command is None:
-        near = difflib.get_close_matches(name, BY_NAME, n=1)
+        near = difflib.get_close_matches(found[1].lower(), BY_NAME, n=1)
         meant = f"did you mean /{near[0]}?" if near else "/help shows what there is; put a space before it to say it"
         raise UsageError(f"there is no command /{found[1]}", hint=meant)
     command.run(dialogue, (found[2] or "").strip())
+
+
+def _called(name: str) -> Command | None:
+    return BY_NAME.get(OTHER_NAMES.get(name.lower(), name.lower()))

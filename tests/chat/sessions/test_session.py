@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import tempfile
 from pathlib import Path
@@ -173,5 +174,10 @@ def test_only_the_last_few_caches_stay(home):
     folder.mkdir(parents=True)
     for number in range(8):
         (folder / f"{number}.kv").touch()
+    torn, written_now = folder / ".1.kv.77-ab", folder / ".2.kv.78-cd"
+    for path in (torn, written_now):
+        path.touch()
+    os.utime(torn, (0, 0))
     shelf.drop_old_caches()
-    assert len(list(folder.iterdir())) == shelf.KEPT_CACHES
+    assert len(list(folder.glob("*.kv"))) == shelf.KEPT_CACHES
+    assert (torn.exists(), written_now.exists()) == (False, True)
