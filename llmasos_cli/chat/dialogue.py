@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmasos.chat.answers.reader import AnswerReader, Part, Said, Thought
 from llmasos.chat.fitting import fit_conversation
-from llmasos.chat.sessions.history import BEGINNING, messages_of, move
+from llmasos.chat.sessions.history import messages_of, move
 from llmasos.chat.sessions.session import Session
 from llmasos.chat.sessions.shelf import drop_old_caches
 from llmasos.engine.sequence import Answer, Chunk
@@ -41,7 +41,7 @@ class Dialogue:
     """All that slash commands may look at and change.
 
     `flags` are the options given so far, on the command line and by `/set`. `attached` are files that go with the next
-    message. `view` makes the view for an answer, `ask_editor` opens a text in the person's editor.
+    message. `make_view` makes the view for an answer, `ask_editor` opens a text in the person's editor.
     """
 
     session: Session
@@ -54,7 +54,7 @@ class Dialogue:
     ask_editor: Callable[[str], str]
     is_interactive: bool
     attached: list[tuple[str, str]] = field(default_factory=list)
-    _measured: tuple[int, int] = (BEGINNING, 0)  # a tip, and how many tokens the conversation up to there takes
+    _measured: tuple[object, int] = (None, 0)  # of what, and how many tokens that takes
 
     @property
     def system(self) -> str | None:
@@ -141,7 +141,7 @@ class Dialogue:
                 return
             output.note("note: the answer is empty")
         self.session.record(history.message("assistant", reading.said, reading.thought, answer.finish_reason))
-        self._measured = (history.tip, self.speaker.usage.all)
+        self._measured = (self._place, self.speaker.usage.all)
         if answer.shifted_tokens:
             output.note(f"note: the context was full; the oldest {answer.shifted_tokens:,} tokens were forgotten")
         if ending := ENDS.get(answer.finish_reason):
@@ -204,11 +204,15 @@ class Dialogue:
 
     def _used(self) -> int:
         """Tokens of the conversation; counted anew where it has moved since the last answer."""
-        history = self.session.history
-        if history.tip != self._measured[0]:
-            entries, summary = history.remembered()
-            self._measured = (history.tip, self.speaker.count_messages(entries, self.system, summary))
+        if self._measured[0] != self._place:
+            entries, summary = self.session.history.remembered()
+            self._measured = (self._place, self.speaker.count_messages(entries, self.system, summary))
         return self._measured[1]
+
+    @property
+    def _place(self) -> object:
+        """All that the length of the conversation depends on."""
+        return (self.session.path, self.session.history.tip, self.speaker.name, self.system)
 
     def leave(self) -> None:
         """Keeps what was read, and frees the model."""

@@ -48,7 +48,7 @@ def test_nothing_is_kept_that_shall_not_be(llmasos, talker, home):
 
 
 def test_a_turn_reads_only_what_is_new(llmasos, talker):
-    result = llmasos("chat", talker, *YES, stdin=f"{'a long story ' * 20}\nAnd?\n/tokens\n")
+    result = llmasos("chat", talker, *YES, stdin=f"{'a long story ' * 20}\n/set top_k 5\nAnd?\n/tokens\n")
     read, remembered = map(int, re.search(r"(\d+) tokens read, (\d+) remembered", result.stderr).groups())
     assert read < 12
     assert remembered > 240
