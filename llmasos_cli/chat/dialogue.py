@@ -268,7 +268,7 @@ class _Progress:
     def __init__(self, name: str, context_length: int, prompt_tokens: int) -> None:
         self._name, self._context, self._prompt = name, context_length, prompt_tokens
         self._tokens = 0
-        self._first = 0.0
+        self._began, self._first = time.monotonic(), 0.0
 
     def note(self, chunk: Chunk) -> None:
         self._first = self._first or time.monotonic()
@@ -277,7 +277,8 @@ class _Progress:
     @property
     def line(self) -> str:
         if not self._tokens:
-            return f"{self._name} · reading {self._prompt:,} tokens · Ctrl-C stops"
+            waited = time.monotonic() - self._began
+            return f"{self._name} · reading {self._prompt:,} tokens · {waited:.0f} s · Ctrl-C stops"
         seconds = time.monotonic() - self._first
         speed = f" · {(self._tokens - 1) / seconds:.0f} tokens/s" if seconds > 0.2 and self._tokens > 1 else ""
         return f"{self._name} · {self._prompt + self._tokens:,} of {self._context:,} tokens{speed} · Ctrl-C stops"

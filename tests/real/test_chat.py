@@ -124,3 +124,18 @@ def test_ten_turns_with_all_that_a_person_does(terminal: Terminal, home: Path, t
         read, remembered = re.search(r"([\d,]+) tokens read, ([\d,]+) remembered", screen).groups()
         assert int(read.replace(",", "")) < 60
         assert int(remembered.replace(",", "")) > 500
+
+
+def test_a_long_prompt_is_stopped_at_once_and_taken_back(terminal: Terminal, home: Path):
+    terminal.paste("".join(f"line {number} of many words in a long paste\n" for number in range(400)))
+    terminal.wait_for("line 399")
+    terminal.press("Enter")
+    terminal.wait_for("reading 5,")
+    time.sleep(0.5)
+    terminal.press("C-c")
+    terminal.wait_for("stopped before anything came; the message is taken back", 1.0)
+    terminal.press("Up")
+    terminal.wait_for("line 399 of many words in a long paste\n\nsmollm2")
+    terminal.press("C-c")
+    terminal.enter("/edit")
+    terminal.wait_for("there is no message yet")

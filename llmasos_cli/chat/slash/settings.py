@@ -27,7 +27,7 @@ def set_option(dialogue: Dialogue, argument: str) -> None:
         for name, value in dialogue.flags.items():
             output.write_line(f"{name} = {_shown(value)}")
         if not dialogue.flags:
-            output.note("no option was changed; /show shows what is in force")
+            output.note("no option was changed")
         return
     key, _, text = argument.partition(" ")
     name = option_name(key)
@@ -50,7 +50,7 @@ def option_name(key: str) -> str:
         import difflib
 
         near = difflib.get_close_matches(name, KINDS, n=2)
-        hint = f"did you mean {' or '.join(near)}?" if near else "/show shows what there is"
+        hint = f"did you mean {' or '.join(near)}?" if near else "TAB behind /set offers all of them"
         raise UsageError(f"there is no option `{key}`", hint=hint)
     return name
 
@@ -128,7 +128,7 @@ def think(dialogue: Dialogue, argument: str) -> None:
     output.note(f"reasoning is {argument}")
 
 
-def show(dialogue: Dialogue, _: str) -> None:
+def show(dialogue: Dialogue, argument: str) -> None:
     speaker, session = dialogue.speaker, dialogue.session
     place = str(session.path) if dialogue.saves and session.path else "not kept"
     facts = {
@@ -139,14 +139,13 @@ def show(dialogue: Dialogue, _: str) -> None:
         "branches": str(len(session.history.leaves())),
         "system": dialogue.system or NOTHING,
     }
+    width = max(map(len, KINDS))
     for fact, text in facts.items():
-        output.write_line(f"{fact:10} {output.visible_line(text)}")
-    output.write_line()
-    for name, known in KINDS.items():
-        value = _in_force(speaker.chosen, name)
-        mark = "*" if value != default_of(known[1]) else " "
-        output.write_line(f"{mark} {name:20} {output.visible_line(_shown(value))}")
-    output.note("* is not the default; /set KEY says what an option does")
+        output.write_line(f"{fact:{width}}  {output.visible_line(text)}")
+    for name, (_, each) in KINDS.items():
+        if (value := _in_force(speaker.chosen, name)) != default_of(each):
+            output.write_line(f"{name:{width}}  {output.visible_line(_shown(value))}")
+    output.note("all other options have their defaults; /set KEY says what one does")
 
 
 def tokens(dialogue: Dialogue, _: str) -> None:
@@ -186,7 +185,7 @@ def _in_force(chosen: Chosen, name: str) -> Any:
 
 def _shown(value: Any) -> str:
     if value is None:
-        return "left to the model"
+        return "not set"
     if isinstance(value, bool):
         return "on" if value else "off"
     return ", ".join(map(repr, value)) or NOTHING if isinstance(value, (tuple, list)) else str(value)

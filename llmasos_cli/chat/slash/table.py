@@ -72,7 +72,7 @@ KEYS = (
 COMMANDS = (
     Command("help", "", "what can be typed here", _help),
     Command("set", "KEY VALUE", "change an option, `default` takes it back; alone: what changed", settings.set_option),
-    Command("show", "", "the model, the session and the options", settings.show),
+    Command("show", "", "the model, the session and the options that were changed", settings.show),
     Command("model", "NAME", "go on with another model; alone: which there are", settings.change_model),
     Command("system", "TEXT", "what the model should be and do, or `none`; alone: what it is told", settings.system),
     Command("regen", "", "answer once more", turns.regenerate),

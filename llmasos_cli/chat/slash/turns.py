@@ -42,6 +42,8 @@ def edit(dialogue: Dialogue, argument: str) -> None:
     if not argument:
         for number, entry in enumerate(path, start=1):
             output.write_line(f"{number:3}  {SPEAKERS[entry.role]:6}  {_short(entry)}")
+        if not path:
+            output.note("there is no message yet")
         return
     entry = path[_number(argument, len(path), "message") - 1]
     text = dialogue.ask_editor(entry.content).rstrip("\n")
@@ -66,6 +68,8 @@ def branch(dialogue: Dialogue, argument: str) -> None:
             mark = "*" if leaf == history.tip else " "
             ending = " → ".join(_short(entry, SHOWN_LENGTH // 2) for entry in path[-2:])
             output.write_line(f"{mark}{number:2}  {len(path):3} messages, the last: {ending}")
+        if not leaves:
+            output.note("there is no branch yet")
         return
     leaf = leaves[_number(argument, len(leaves), "branch") - 1]
     dialogue.session.record(move(leaf))

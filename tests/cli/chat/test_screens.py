@@ -106,8 +106,8 @@ def test_what_is_wrong_is_told_and_the_chat_goes_on(open_chat):
         chat.enter(line)
         chat.wait_for(f"> {line}\nerror:")
     chat.enter("/show")
-    chat.settled(asked_again("* is not the default"))
-    assert is_golden("errors", chat.scrolled().partition("model      ")[0])
+    chat.settled(asked_again("have their defaults"))
+    assert is_golden("errors", chat.scrolled().partition("model   ")[0])
 
 
 def test_ctrl_c_stops_an_answer_and_keeps_what_came(open_chat):
