@@ -80,7 +80,7 @@ def test_ten_turns_with_all_that_a_person_does(terminal: Terminal, home: Path, t
     terminal.resize(80, 24)
     terminal.wait_for(is_answered, LONG_WAIT)
     terminal.enter("/set max_tokens 30")
-    ask(terminal, "你好！Please answer with one emoji.")  # 7
+    ask(terminal, "你好！What is two and two?")  # 7
     terminal.enter("/undo")
     terminal.wait_for("taken back: 你好")
     ask(terminal, "Thank you\\\nso much")  # 8
@@ -106,7 +106,7 @@ def test_ten_turns_with_all_that_a_person_does(terminal: Terminal, home: Path, t
         "Here is a list:\n\n- apples\n- pears\n- plums\n\nWhich is red?",
         "first line\nsecond line",
         LONG,
-        "你好！Please answer with one emoji.",
+        "你好！What is two and two?",
         "Thank you\nso much",
         LONG,
         "Goodbye!",
