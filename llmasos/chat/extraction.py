@@ -32,7 +32,10 @@ def extract(text: str, kind: str) -> str:
 
     Raises BadInputError if there is none.
     """
-    found = _first_code(text) if kind == "code" else _first_json(text)
+    try:
+        found = _first_code(text) if kind == "code" else _first_json(text)
+    except RecursionError:  # a thousand brackets that never close are no JSON, wherever one begins to read them
+        found = None
     if found is None:
         wanted = "code in a fenced block" if kind == "code" else "JSON"
         raise BadInputError(f"there is no {wanted} in the answer")
@@ -68,10 +71,10 @@ def _first_json(text: str) -> str | None:
 
 
 def _ends_at(text: str, start: int) -> int:
-    """Where the JSON value that begins there ends; 0 if none does."""
+    """Where the JSON value that begins there ends; 0 if none does. Raises RecursionError for one that is too deep."""
     try:
         return json.JSONDecoder(parse_constant=_refuse).raw_decode(text, start)[1]
-    except (ValueError, RecursionError):
+    except ValueError:
         return 0
 
 
