@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ollama import AsyncClient, Client, ResponseError
+from openai import AsyncOpenAI, BadRequestError, NotFoundError, OpenAI
 
 from doubles.checkpoints import write_checkpoint
 from doubles.serving import served
 from llmasos import LLM
 from llmasos.convert import convert_to_store
 from llmasos.pull import pull
-from ollama import AsyncClient, Client, ResponseError
-from openai import AsyncOpenAI, BadRequestError, NotFoundError, OpenAI
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
