@@ -22,6 +22,7 @@ from llmasos.server.models import Models
 from llmasos.server.ollama_routes import ollama_routes
 from llmasos.server.options import ServeOptions, largest_body
 from llmasos.server.relay import relay
+from llmasos.server.tokens import DETOKENIZE, INFO, TEMPLATE, TOKENIZE
 from llmasos.store.manifests import Manifest
 
 OWN_PAGES = r"https?://(localhost|127\.\d+\.\d+\.\d+|\[::1\]|[a-z0-9.-]+\.localhost)(:\d+)?"
@@ -43,6 +44,9 @@ def build_app(options: ServeOptions, access: Access, models: Models) -> ASGIApp:
     async def asked(request: Request) -> Response:
         return await relay(models, request)
 
+    async def asked_about_tokens(request: Request) -> Response:
+        return await relay(models, request, needs_name=False)
+
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         try:
@@ -56,6 +60,8 @@ def build_app(options: ServeOptions, access: Access, models: Models) -> ASGIApp:
             Route("/health", _healthy),
             Route("/v1/health", _healthy),
             *(Route(path, asked, methods=["POST"]) for path in (CHAT, COMPLETIONS, EMBEDDINGS)),
+            *(Route(path, asked_about_tokens, methods=["POST"]) for path in (TOKENIZE, DETOKENIZE, TEMPLATE)),
+            Route(INFO, asked_about_tokens, methods=["GET"]),
             Route("/v1/models", models_listed),
             Route("/v1/models/{name:path}", model_described),
             *ollama_routes(models),

@@ -56,6 +56,13 @@ class Models:
             raise ModelNotFoundError(text, message=f"there is no model `{text}`", hint="GET /v1/models lists them")
         return self.store.get(text)
 
+    def usual(self) -> str | None:
+        """The model that a request means which names none: the one last used, or the only one that is here."""
+        if held := self.pool.held():
+            return held[0].name
+        names = [str(each.name) for each in self.store.models() if each.weights]
+        return names[0] if len(names) == 1 else None
+
     async def ask(
         self, manifest: Manifest, settings: Mapping[str, Any], request: Mapping[str, Any], keep_alive: float | None
     ) -> AsyncGenerator[Any]:

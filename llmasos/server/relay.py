@@ -36,11 +36,13 @@ async def read_body(request: Request) -> dict[str, Any]:
     return body
 
 
-async def relay(models: Models, request: Request) -> Response:
-    """The response of the model that the body names, to the path that was asked."""
+async def relay(models: Models, request: Request, *, needs_name: bool = True) -> Response:
+    """The response of the model that the body names, to the path that was asked; a GET has its body in the query."""
     path, manner = request.url.path, manner_at(request.url.path)
     try:
-        body = await read_body(request)
+        body: dict[str, Any] = dict(request.query_params) if request.method == "GET" else await read_body(request)
+        if not needs_name and "model" not in body:
+            body["model"] = models.usual()
         manifest = await models.find(body.get("model"))
         asked = {"path": path, "body": _asked(body), "key": secrets.token_hex(12), "model": body["model"]}
         pieces = models.ask(manifest, settings_of(body), asked, keep_alive_of(body))

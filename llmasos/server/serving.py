@@ -25,6 +25,8 @@ from llmasos.ollama.interface import TextInterface as OllamasText
 from llmasos.openai.asked import Asked, Stamp
 from llmasos.openai.bodies import Defaults
 from llmasos.openai.interface import EmbeddingInterface, TextInterface
+from llmasos.server.tokens import PATHS as TOKEN_PATHS
+from llmasos.server.tokens import TokenInterface
 from llmasos.settings import configured, layered, own_parameters
 
 OLLAMAS = "/api/"
@@ -45,6 +47,7 @@ class Serving:
         self._loaded = Loaded(
             located, loading, answer_tokens=0, prompt_bytes=0, suggested_context=suggested, purpose=None
         )
+        self._tokens = TokenInterface(self._loaded.model, self._loaded.template, located.system)
         self._engine: Engine | None = None
         self._embedder: Embedder | None = None
         if self._loaded.purpose is Purpose.TEXT:
@@ -78,6 +81,9 @@ class Serving:
     async def answer(self, request: Any) -> Response:
         """The response, in its parts if the body asks for a stream."""
         path, body, stamp = request["path"], request["body"], Stamp(request["key"], int(time.time()), request["model"])
+        if path in TOKEN_PATHS:
+            yield await asyncio.to_thread(self._tokens.answer, path, body)
+            return
         is_ollamas = path.startswith(OLLAMAS)
         if self._engine is None:
             yield await (self._embed_for_ollama if is_ollamas else self._embed)(path, body, stamp, request)

@@ -72,6 +72,23 @@ def test_models_are_listed_and_described(server: Served):
     assert server.ask("GET", "/health").json == {"status": "ok"}
 
 
+def test_tokens_and_prompts_are_told(shared_server: Served):
+    for name in ("content", "prompt"):
+        found = shared_server.post("/tokenize", model="tiny", **{name: "a b c<|end|>"}).json
+        assert found["count"] == len(found["tokens"])
+    text = shared_server.post("/detokenize", model="tiny", tokens=found["tokens"]).json
+    assert text == {"content": "a b c<|end|>", "prompt": "a b c<|end|>"}
+    pieces = shared_server.post("/tokenize", model="tiny", content="é", with_pieces=True).json["tokens"]
+    assert b"".join(bytes(each["piece"]) for each in pieces).decode() == "é"
+    prompt = shared_server.post("/apply-template", model="tiny", messages=HELLO).json["prompt"]
+    assert prompt == "<|user|>Hello<|end|><|assistant|>"
+    told = shared_server.ask("GET", "/tokenizer_info?model=tiny").json
+    assert (told["eos_token"], told["chat_template"][:2]) == ("<|end|>", "{%")
+    assert shared_server.ask("GET", "/tokenizer_info").json == told  # of the model that was used last
+    assert shared_server.post("/detokenize", model="tiny", tokens=[10**9]).status == 400
+    assert shared_server.post("/tokenize", model="tiny").status == 400
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "told"),
     [
