@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from llmasos.errors import LlmasosError
 from llmasos.openai.interface import CHAT, COMPLETIONS, EMBEDDINGS
+from llmasos.openai.ranking import RERANK
 from llmasos.server.access import Access
 from llmasos.server.gate import Gate, Limits
 from llmasos.server.manners import OPENAI, manner_at
@@ -59,7 +60,7 @@ def build_app(options: ServeOptions, access: Access, models: Models) -> ASGIApp:
         routes=[
             Route("/health", _healthy),
             Route("/v1/health", _healthy),
-            *(Route(path, asked, methods=["POST"]) for path in (CHAT, COMPLETIONS, EMBEDDINGS)),
+            *(Route(path, asked, methods=["POST"]) for path in (CHAT, COMPLETIONS, EMBEDDINGS, RERANK)),
             *(Route(path, asked_about_tokens, methods=["POST"]) for path in (TOKENIZE, DETOKENIZE, TEMPLATE)),
             Route(INFO, asked_about_tokens, methods=["GET"]),
             Route("/v1/models", models_listed),

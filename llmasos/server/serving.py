@@ -14,8 +14,9 @@ from llmasos.api.loops import call_in
 from llmasos.engine.embedder import Embedder
 from llmasos.engine.engine import Engine
 from llmasos.engine.options import ALL_OPTIONS, AnswerOptions, ChatOptions, LoadOptions, SamplingOptions
+from llmasos.engine.ranker import Ranker
 from llmasos.engine.sequence import Answer, Chunk, Event
-from llmasos.errors import BadInputError
+from llmasos.errors import UsageError
 from llmasos.formats.purpose import Purpose
 from llmasos.hardware.plan import DEFAULT_CONTEXT_LENGTH
 from llmasos.load import Loaded
@@ -25,6 +26,7 @@ from llmasos.ollama.interface import TextInterface as OllamasText
 from llmasos.openai.asked import Asked, Stamp
 from llmasos.openai.bodies import Defaults
 from llmasos.openai.interface import EmbeddingInterface, TextInterface
+from llmasos.openai.ranking import RERANK, read_ranking
 from llmasos.server.tokens import PATHS as TOKEN_PATHS
 from llmasos.server.tokens import TokenInterface
 from llmasos.settings import configured, layered, own_parameters
@@ -50,6 +52,7 @@ class Serving:
         self._tokens = TokenInterface(self._loaded.model, self._loaded.template, located.system)
         self._engine: Engine | None = None
         self._embedder: Embedder | None = None
+        self._ranker: Ranker | None = None
         if self._loaded.purpose is Purpose.TEXT:
             parallel = int(setup["parallel"])
             self._engine = self._loaded.start(0, parallel=parallel, cells=parallel * CELLS_EACH, kept=parallel)
@@ -60,7 +63,7 @@ class Serving:
             self._vectors = EmbeddingInterface(self._loaded.model, self._name, self._embedder.width)
             self._ollamas_vectors = OllamasVectors(self._loaded.model, self._name, self._embedder.longest)
         else:
-            raise BadInputError(f"{self._name} is a reranker, which the server does not offer yet")
+            self._ranker = self._loaded.start_ranker()
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -85,6 +88,13 @@ class Serving:
             yield await asyncio.to_thread(self._tokens.answer, path, body)
             return
         is_ollamas = path.startswith(OLLAMAS)
+        if (path == RERANK) != (self._ranker is not None):
+            raise UsageError(
+                f"{self._name} does not answer to {path}", hint=f"{RERANK} is for rerankers, and they for it"
+            )
+        if self._ranker:
+            yield await self._rank(body, stamp)
+            return
         if self._engine is None:
             yield await (self._embed_for_ollama if is_ollamas else self._embed)(path, body, stamp, request)
             return
@@ -148,6 +158,12 @@ class Serving:
         assert self._embedder is not None
         asked = await asyncio.to_thread(self._vectors.ask, path, body)
         return asked.response(await asyncio.to_thread(self._embedder.embed, asked.texts), stamp)
+
+    async def _rank(self, body: Mapping[str, Any], stamp: Stamp) -> dict[str, Any]:
+        assert self._ranker is not None
+        asked = read_ranking(body)
+        ranked = await asyncio.to_thread(self._ranker.rank, asked.query, asked.documents, top=asked.top)
+        return asked.response(ranked, stamp)
 
     async def _embed_for_ollama(self, path: str, body: Mapping[str, Any], stamp: Stamp, request: Any) -> dict[str, Any]:
         assert self._embedder is not None

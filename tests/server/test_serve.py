@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
+from doubles.rerankers import write_bert_reranker
 from doubles.serving import Served, served
+from llmasos.pull import pull
 
 pytestmark = pytest.mark.timeout(180)
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
@@ -70,6 +72,23 @@ def test_models_are_listed_and_described(server: Served):
     assert server.ask("GET", "/v1/models/org/other:small").json["id"] == "org/other:small"
     assert server.ask("GET", "/v1/models/nobody").status == 404
     assert server.ask("GET", "/health").json == {"status": "ok"}
+
+
+def test_documents_are_ranked(server: Served, tmp_path: Path):
+    pull(str(write_bert_reranker(tmp_path)), name="ranker")
+    asked = {"model": "ranker", "query": "the cat", "documents": ["a dog ran", {"text": "the cat sat"}, "one"]}
+    found = server.post("/v1/rerank", return_documents=True, **asked).json["results"]
+    assert sorted(each["index"] for each in found) == [0, 1, 2]
+    assert [each["relevance_score"] for each in found] == sorted(
+        (each["relevance_score"] for each in found), reverse=True
+    )
+    assert {each["document"]["text"] for each in found} == {"a dog ran", "the cat sat", "one"}
+    assert server.post("/v1/rerank", top_n=1, **asked).json["results"][0]["index"] == found[0]["index"]
+    for body in ({"documents": "a"}, {"documents": [1]}, {"query": ""}, {"top_n": 0}, {"querry": "a"}):
+        assert server.post("/v1/rerank", **{**asked, **body}).status == 400
+    assert server.post("/v1/rerank", **{**asked, "model": "tiny"}).status == 400
+    assert server.post(CHAT, model="ranker", messages=HELLO).status == 400
+    assert server.ask("DELETE", "/api/delete", {"model": "ranker"}).status == 200
 
 
 def test_tokens_and_prompts_are_told(shared_server: Served):
