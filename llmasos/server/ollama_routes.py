@@ -19,8 +19,10 @@ from llmasos.ollama.described import described, details_of, shown
 from llmasos.server.making import created, pulled, take_blob
 from llmasos.server.manners import OLLAMA
 from llmasos.server.models import Models, keep_alive_of, settings_of
+from llmasos.server.pool import Held
 from llmasos.server.relay import read_body, relay, respond
 from llmasos.store.blobs import DIGEST
+from llmasos.store.manifests import Manifest
 from llmasos.store.references import parse_name
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -119,10 +121,11 @@ class _Routes:
         )
 
     async def ps(self, request: Request) -> Response:
-        return JSONResponse({"models": [self._held(each) for each in self._models.pool.held()]})
+        """Those that were removed from the disk meanwhile are left out."""
+        present = [(each, self._models.store.find(parse_name(each.name))) for each in self._models.pool.held()]
+        return JSONResponse({"models": [self._held(each, manifest) for each, manifest in present if manifest]})
 
-    def _held(self, held: Any) -> dict[str, Any]:
-        manifest = self._models.store.get(held.name)
+    def _held(self, held: Held, manifest: Manifest) -> dict[str, Any]:
         facts = held.runner.facts
         layers = int(facts.get("layer_count", 0)) + 1
         on_card = held.byte_count * min(int(facts.get("gpu_layers", 0)), layers) // layers

@@ -96,13 +96,16 @@ class Serving:
             yield await self._rank(body, stamp)
             return
         if self._engine is None:
-            yield await (self._embed_for_ollama if is_ollamas else self._embed)(path, body, stamp, request)
+            if is_ollamas:
+                yield await self._embed_for_ollama(path, body, stamp, request["load_seconds"])
+            else:
+                yield await self._embed(path, body, stamp)
             return
         if is_ollamas:
             asked: Asked = await asyncio.to_thread(self._ollamas_text.ask, path, body, request["load_seconds"])
         else:
             asked = await asyncio.to_thread(self._text.ask, path, body)  # making tokens of a long prompt takes a while
-        is_streamed = body.get("stream", is_ollamas)
+        is_streamed = is_ollamas if body.get("stream") is None else body["stream"]
         responses = self._streamed(asked, body, stamp) if is_streamed else self._whole(asked, stamp)
         async for each in responses:
             yield each
@@ -154,7 +157,7 @@ class Serving:
             for sequence in sequences:
                 self._engine.cancel(sequence)
 
-    async def _embed(self, path: str, body: Mapping[str, Any], stamp: Stamp, request: Any) -> dict[str, Any]:
+    async def _embed(self, path: str, body: Mapping[str, Any], stamp: Stamp) -> dict[str, Any]:
         assert self._embedder is not None
         asked = await asyncio.to_thread(self._vectors.ask, path, body)
         return asked.response(await asyncio.to_thread(self._embedder.embed, asked.texts), stamp)
@@ -165,9 +168,11 @@ class Serving:
         ranked = await asyncio.to_thread(self._ranker.rank, asked.query, asked.documents, top=asked.top)
         return asked.response(ranked, stamp)
 
-    async def _embed_for_ollama(self, path: str, body: Mapping[str, Any], stamp: Stamp, request: Any) -> dict[str, Any]:
+    async def _embed_for_ollama(
+        self, path: str, body: Mapping[str, Any], stamp: Stamp, load_seconds: float
+    ) -> dict[str, Any]:
         assert self._embedder is not None
-        asked = await asyncio.to_thread(self._ollamas_vectors.ask, path, body, request["load_seconds"])
+        asked = await asyncio.to_thread(self._ollamas_vectors.ask, path, body, load_seconds)
         begun = time.perf_counter()
         vectors = await asyncio.to_thread(self._embedder.embed, asked.texts, normalize=not asked.is_old)
         return asked.response(vectors, stamp.model, time.perf_counter() - begun)

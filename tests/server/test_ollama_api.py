@@ -140,6 +140,13 @@ def test_models_are_loaded_told_and_unloaded(server: Served):
     assert server.runners == []
 
 
+def test_a_model_that_was_removed_from_the_disk_is_not_told(llmasos, server: Served):
+    server.post("/api/copy", source="tiny", destination="gone")
+    server.post("/api/generate", model="gone")
+    assert llmasos("rm", "gone").exit_code == 0
+    assert server.ask("GET", "/api/ps").json == {"models": []}
+
+
 def test_models_are_copied_created_and_deleted(server: Served, tiny_model: Path):
     assert server.post("/api/copy", source="tiny", destination="copied").status == 200
     statuses = [
