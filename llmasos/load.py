@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmasos.engine.adapter import load_adapter
-from llmasos.engine.bindings import do_nothing, shared
+from llmasos.engine.background import do_nothing
+from llmasos.engine.bindings import shared
 from llmasos.engine.context import Context, ContextOptions, reproducible
 from llmasos.engine.devices import list_devices
 from llmasos.engine.embedder import Embedder

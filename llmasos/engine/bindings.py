@@ -14,17 +14,16 @@ import importlib.util
 import os
 import sys
 import tempfile
-import threading
 import types
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
+from llmasos.engine.background import do_nothing, in_thread
 from llmasos.engine.build import install_command
 from llmasos.errors import LlmasosError
 
 INFO, ERROR, CONTINUED = 2, 4, 5  # ggml_log_level
 KEPT_LOG_LINES = 40
-Result = TypeVar("Result")
 
 
 def _import_bindings() -> Any:
@@ -122,43 +121,6 @@ def captured_complaints() -> Iterator[list[str]]:
             os.close(kept)
             collected.seek(0)
             complaints += collected.read().decode("utf-8", "replace").split("\n")
-
-
-def do_nothing() -> None:
-    pass
-
-
-def in_thread(
-    work: Callable[[], Result],
-    on_interrupt: Callable[[], None] = do_nothing,
-    meanwhile: Callable[[], None] = do_nothing,
-) -> Result:
-    """Does long work of the engine in a thread of its own and waits for it, so that Ctrl-C is noticed at once.
-
-    In the main thread a signal would wait for the C code to return, or be raised inside one of its callbacks and lost.
-    `meanwhile` runs in the calling thread, which has nothing else to do.
-    """
-    results: list[Result] = []
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(work())
-        except BaseException as error:  # it belongs to the one who waits
-            failures.append(error)
-
-    thread = threading.Thread(target=run, name="llmasos-work", daemon=True)
-    thread.start()
-    try:
-        meanwhile()
-        thread.join()
-    except BaseException:
-        on_interrupt()
-        thread.join()
-        raise
-    if failures:
-        raise failures[0]
-    return results[0]
 
 
 def make_quietly(

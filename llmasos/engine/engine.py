@@ -14,6 +14,7 @@ from collections.abc import Sequence as Tokens
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmasos.engine.background import Background
 from llmasos.engine.context import Context
 from llmasos.engine.grammar.soundness import examine
 from llmasos.engine.model import Model
@@ -56,8 +57,8 @@ class Engine:
         self._is_closing = False
         self._step_began: float | None = None
         self._arrived: queue.SimpleQueue[Sequence | Errand | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="llmasos-engine", daemon=True)
-        self._thread.start()
+        self._background = Background(self._work, "llmasos-engine")
+        self._background.start()
 
     @property
     def parallel(self) -> int:
@@ -150,7 +151,7 @@ class Engine:
                 sequence.is_cancelled.set()
             self._abort_if_nobody_wants_it()
             self._arrived.put(None)
-        self._thread.join()
+        self._background.end()
         self.context.close()
         if self._drafter:
             self._drafter.close()

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmasos.engine.bindings import Flag, do_nothing, lib, log, make_quietly
+from llmasos.engine.background import do_nothing
+from llmasos.engine.bindings import Flag, lib, log, make_quietly
 from llmasos.errors import BadInputError, CorruptModelError, LlmasosError
 
 LARGEST_PIECE = 256  # bytes of a token; longer ones are asked for again

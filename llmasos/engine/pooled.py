@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from llmasos.engine.bindings import in_thread, lib, log, make_quietly
+from llmasos.engine.background import in_thread
+from llmasos.engine.bindings import lib, log, make_quietly
 from llmasos.engine.context import KV_TYPE_IDS, Batch, Reading
 from llmasos.engine.model import Model
 from llmasos.errors import BadInputError, LlmasosError, PromptTooLongError
