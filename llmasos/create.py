@@ -29,7 +29,7 @@ DEED = "created"
 PARTS = "-parts"  # ends the tags of what is made on the way
 IGNORED = "{} of the Modelfile has no meaning here: the model's own file says it"
 KEPT_TEMPLATE = (
-    "the TEMPLATE is in Go's language: it is kept and shown, and prompts are made by the template of the file"
+    "the TEMPLATE is in Go's language: it is kept and shown, and makes the prompts if the file itself has no template"
 )
 
 

@@ -23,6 +23,7 @@ from llmasos.errors import BadInputError, UsageError
 from llmasos.formats.gguf import GgufHeader, read_header
 from llmasos.formats.lora import require_adapter, require_same_model
 from llmasos.formats.purpose import Purpose, purpose_of, reads_in_pieces
+from llmasos.go_templates.jinja import jinja_of
 from llmasos.hardware.machine import read_machine
 from llmasos.hardware.plan import Wishes, plan_context, plan_offload
 from llmasos.hardware.shape import read_shape
@@ -220,9 +221,14 @@ class Loaded:
 
 
 def chat_template(located: Located, of_file: str | None) -> str | None:
-    """The chat template that counts, where the model's own file has that one."""
+    """The chat template that counts, in Jinja, where the model's own file has that one.
+
+    One in Go's language counts if there is no other: what is in the file says more of tools and reasoning.
+    """
     stored = located.template
-    return of_file if stored is None or is_go_template(stored) else stored
+    if stored is None or not is_go_template(stored):
+        return stored or of_file
+    return of_file or jinja_of(stored)
 
 
 def _refuse_contradictions(options: LoadOptions) -> None:

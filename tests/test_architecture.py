@@ -16,11 +16,11 @@ LONGEST_FILE = 400
 
 # A part imports only itself and what stands before it. Parts that are still to come have their place already.
 PARTS = [
-    "errors", "units", "paths", "files", "children", "settings", "progress", "modelfile", "formats", "kernels",
-    "native", "store", "sources", "hardware", "engine", "quantization", "conversion", "make", "resolve", "pull",
-    "convert", "locate", "quantize", "create", "segments", "load", "runner", "chat", "tasks", "openai", "ollama",
-    "batch", "evaluation", "quality", "explanation", "distillation", "distributed", "client", "api", "server",
-    "llmasos_cli",
+    "errors", "units", "paths", "files", "children", "settings", "progress", "modelfile", "formats", "go_templates",
+    "kernels", "native", "store", "sources", "hardware", "engine", "quantization", "conversion", "make", "resolve",
+    "pull", "convert", "locate", "quantize", "create", "segments", "load", "runner", "chat", "tasks", "openai",
+    "ollama", "batch", "evaluation", "quality", "explanation", "distillation", "distributed", "client", "api",
+    "server", "llmasos_cli",
 ]  # fmt: skip
 
 DOORS = {

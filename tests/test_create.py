@@ -73,7 +73,17 @@ def test_prompts_begin_as_the_recipe_says(store: ModelStore):
     assert other.endswith("[s]Be brief.[u]Hi[a]Arr[u]Who?[a]")
 
 
-def test_a_template_in_go_is_kept_and_not_used(store: ModelStore):
+def test_a_template_in_go_makes_the_prompts_where_the_file_has_none(tmp_path: Path, store: ModelStore):
+    pull(str(write_tiny(tmp_path / "plain.gguf", TinyModel(template=None))), name="plain")
+    create("go", Recipe("plain", template=GO), folder=Path())
+    create("odd", Recipe("plain", template="{{ .Unheard }}"), folder=Path())
+    with LLM.from_pretrained("go", threads=1) as go:
+        assert go.detokenize(go._ask("Who?", {"system": "Be brief."})[1].tokens).endswith("Be brief.Who?")
+    with LLM.from_pretrained("odd", threads=1) as odd, pytest.raises(BadInputError, match=r"in Go.*\.Unheard"):
+        odd._ask("Who?", {})
+
+
+def test_a_template_in_go_is_kept_and_not_used_where_the_file_has_one(store: ModelStore):
     notes: list[str] = []
     manifest = create("go", Recipe("tiny", template=GO), folder=Path(), progress=Noting(notes))
     assert store.text(manifest, "template") == GO
