@@ -6,7 +6,7 @@
 _llmasos_grammar() {
     case $1 in
         '')
-            arguments='run,chat,batch,tokens,embed,rerank,serve,pull,list,show,create,cp,rm,import,verify,prune,convert,quantize,export'
+            arguments='run,chat,batch,tokens,embed,rerank,serve,ps,stop,pull,list,show,create,cp,rm,import,verify,prune,convert,quantize,export'
             options='
                 --help
                 --version
@@ -336,6 +336,21 @@ _llmasos_grammar() {
                 --max-body=@text
                 --pull
                 --no-pull
+                --help
+            '
+            ;;
+        ps)
+            arguments=''
+            options='
+                --json
+                --server=@text
+                --help
+            '
+            ;;
+        stop)
+            arguments='@text'
+            options='
+                --server=@text
                 --help
             '
             ;;

@@ -18,6 +18,10 @@ function __llmasos_valued
             string split ' ' -- '-f --file -n --top --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
         case serve
             string split ' ' -- '--host --port --socket --tls-certificate --tls-key --api-key --api-key-file --allow-host --allow-origin --keep-alive --parallel --max-models --max-queue --max-requests-per-key --max-body'
+        case ps
+            string split ' ' -- '--server'
+        case stop
+            string split ' ' -- '--server'
         case pull
             string split ' ' -- '--as'
         case create
@@ -109,6 +113,8 @@ complete -c llmasos -n "__llmasos_at ''" -a tokens -d 'Splits a text into a mode
 complete -c llmasos -n "__llmasos_at ''" -a embed -d 'Turns texts into vectors with an embedding model: one line of numbers in JSON for each text'
 complete -c llmasos -n "__llmasos_at ''" -a rerank -d 'Sorts lines by how well they answer a query, with a reranker: a score and the line, the best first'
 complete -c llmasos -n "__llmasos_at ''" -a serve -d 'Serves the installed models over HTTP, several users at once, until Ctrl-C, in OpenAI\'s and Ollama\'s ways'
+complete -c llmasos -n "__llmasos_at ''" -a ps -d 'Lists the models that a server has in memory; without --server, the one of this machine'
+complete -c llmasos -n "__llmasos_at ''" -a stop -d 'Takes a model out of a server\'s memory, when what it answers is finished; without --server, of this machine\'s'
 complete -c llmasos -n "__llmasos_at ''" -a pull -d 'Pulls a model into the store'
 complete -c llmasos -n "__llmasos_at ''" -a list -d 'Lists the installed models'
 complete -c llmasos -n "__llmasos_at ''" -a show -d 'Shows one installed model: where its file is, what it is, where it came from'
@@ -419,6 +425,11 @@ complete -c llmasos -n "__llmasos_at serve" -l max-body -x -d 'The largest reque
 complete -c llmasos -n "__llmasos_at serve" -l pull -d 'Pull models that are asked for and not here'
 complete -c llmasos -n "__llmasos_at serve" -l no-pull -d 'Pull models that are asked for and not here'
 complete -c llmasos -n "__llmasos_at serve" -l help -d 'Show how it is called'
+complete -c llmasos -n "__llmasos_at ps" -l json -d 'Print JSON'
+complete -c llmasos -n "__llmasos_at ps" -l server -x -d 'Let this llmasos server do the work: http://host:port, or unix:/path. MODEL is a name there. Its key, if it wants one, is in LLMASOS_API_KEY'
+complete -c llmasos -n "__llmasos_at ps" -l help -d 'Show how it is called'
+complete -c llmasos -n "__llmasos_at stop" -l server -x -d 'Let this llmasos server do the work: http://host:port, or unix:/path. MODEL is a name there. Its key, if it wants one, is in LLMASOS_API_KEY'
+complete -c llmasos -n "__llmasos_at stop" -l help -d 'Show how it is called'
 complete -c llmasos -n "__llmasos_at pull" -l as -x -d 'Store it under this name'
 complete -c llmasos -n "__llmasos_at pull" -l json -d 'Print JSON'
 complete -c llmasos -n "__llmasos_at pull" -l offline -d 'Never use the network'

@@ -13,6 +13,8 @@ _llmasos() {
     'embed:Turns texts into vectors with an embedding model: one line of numbers in JSON for each text'
     'rerank:Sorts lines by how well they answer a query, with a reranker: a score and the line, the best first'
     'serve:Serves the installed models over HTTP, several users at once, until Ctrl-C, in OpenAI'\''s and Ollama'\''s ways'
+    'ps:Lists the models that a server has in memory; without --server, the one of this machine'
+    'stop:Takes a model out of a server'\''s memory, when what it answers is finished; without --server, of this machine'\''s'
     'pull:Pulls a model into the store'
     'list:Lists the installed models'
     'show:Shows one installed model: where its file is, what it is, where it came from'
@@ -362,6 +364,18 @@ _llmasos_grammar() {
         '*--pull[Pull models that are asked for and not here]' \
         '*--no-pull[Pull models that are asked for and not here]' \
         '*--help[Show how it is called]'
+      ;;
+    ps)
+      _arguments -S \
+        '*--json[Print JSON]' \
+        '*--server=[Let this llmasos server do the work\: http\://host\:port, or unix\:/path. MODEL is a name there. Its key, if it wants one, is in LLMASOS_API_KEY]:server:()' \
+        '*--help[Show how it is called]'
+      ;;
+    stop)
+      _arguments -S \
+        '*--server=[Let this llmasos server do the work\: http\://host\:port, or unix\:/path. MODEL is a name there. Its key, if it wants one, is in LLMASOS_API_KEY]:server:()' \
+        '*--help[Show how it is called]' \
+        '1:name:()'
       ;;
     pull)
       _arguments -S \

@@ -25,6 +25,8 @@ COMMANDS = {
     "embed": USE,
     "rerank": USE,
     "serve": SERVE,
+    "ps": SERVE,
+    "stop": SERVE,
     "pull": MODELS,
     "list": MODELS,
     "show": MODELS,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from llmasos.chat.answers.families import AnswerForm
 from llmasos.chat.answers.reader import AnswerReader, Part, Said, Thought, read_reply
 from llmasos.chat.messages import ToolCall
+from llmasos.engine.figures import TokenBytes
 from llmasos.engine.sequence import Answer, Chunk, TokenScore
 from llmasos.ollama.bodies import Question
 from llmasos.openai import logprobs
@@ -26,14 +27,14 @@ class OllamaAsked(Asked):
     is_chat: bool
     load_seconds: float = 0.0
 
-    def response(self, answers: Sequence[Answer], stamp: Stamp, piece: Callable[[int], bytes]) -> dict[str, Any]:
+    def response(self, answers: Sequence[Answer], stamp: Stamp, piece: TokenBytes) -> dict[str, Any]:
         [answer] = answers
         reply = read_reply(answer.text, self.form)
         said = self.said(reply.content, reply.reasoning, reply.tool_calls)
         scores = {"logprobs": scored(answer.token_scores, piece)} if self.scores else {}
         return {**head(stamp), **said, **self.end(answer), **scores}
 
-    def stream(self, stamp: Stamp, piece: Callable[[int], bytes]) -> OllamaStream:
+    def stream(self, stamp: Stamp, piece: TokenBytes) -> OllamaStream:
         return OllamaStream(self, stamp, piece)
 
     def said(self, text: str, thought: str = "", calls: Sequence[ToolCall] = (), first: int = 0) -> dict[str, Any]:
@@ -66,7 +67,7 @@ class OllamaAsked(Asked):
 class OllamaStream(Stream):
     """An object for each piece, and one that ends it."""
 
-    def __init__(self, asked: OllamaAsked, stamp: Stamp, piece: Callable[[int], bytes]) -> None:
+    def __init__(self, asked: OllamaAsked, stamp: Stamp, piece: TokenBytes) -> None:
         self._asked, self._stamp, self._piece = asked, stamp, piece
         self._reader = AnswerReader(asked.form)
         self._calls = self._told = 0
@@ -135,7 +136,7 @@ def nanoseconds(seconds: float) -> int:
     return round(seconds * NANOSECONDS)
 
 
-def scored(scores: Sequence[TokenScore], piece: Callable[[int], bytes]) -> list[dict[str, Any]]:
+def scored(scores: Sequence[TokenScore], piece: TokenBytes) -> list[dict[str, Any]]:
     content: list[dict[str, Any]] = logprobs.of_message(scores, piece)["content"]
     return content
 

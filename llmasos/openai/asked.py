@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llmasos.engine.figures import TokenBytes, figures_of
 from llmasos.engine.options import AnswerOptions, SamplingOptions, ScoreOptions
 from llmasos.engine.sampler import with_seeds
 from llmasos.engine.sequence import Answer, Chunk
@@ -47,7 +48,10 @@ class Stream(ABC):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked(ABC):
-    """`count` answers to each of the prompts. `shown` are the control tokens that belong to their text."""
+    """`count` answers to each of the prompts. `shown` are the control tokens that belong to their text.
+
+    `tells_figures`: each choice has all that is known of its answer beside what OpenAI's interface tells.
+    """
 
     prompts: Sequence[list[int]]
     sampling: SamplingOptions
@@ -55,18 +59,23 @@ class Asked(ABC):
     count: int = 1
     scores: ScoreOptions | None = None
     shown: frozenset[int] = frozenset()
+    tells_figures: bool = False
 
     def sequences(self) -> list[tuple[list[int], SamplingOptions]]:
         """What the engine has to be given, all answers to the first prompt first."""
         return [(prompt, sampling) for prompt in self.prompts for sampling in with_seeds(self.sampling, self.count)]
 
     @abstractmethod
-    def response(self, answers: Sequence[Answer], stamp: Stamp, piece: Callable[[int], bytes]) -> dict[str, Any]:
+    def response(self, answers: Sequence[Answer], stamp: Stamp, piece: TokenBytes) -> dict[str, Any]:
         """OpenAI's response with the answers, which come as `sequences` does; `piece` gives the bytes of a token."""
 
     @abstractmethod
-    def stream(self, stamp: Stamp, piece: Callable[[int], bytes]) -> Stream:
+    def stream(self, stamp: Stamp, piece: TokenBytes) -> Stream:
         """What makes the parts of a streamed response."""
+
+    def figures(self, answer: Answer, piece: TokenBytes) -> dict[str, Any]:
+        """What a choice has beside OpenAI's own fields: nothing, unless it was asked for."""
+        return {"figures": figures_of(answer, piece).as_json()} if self.tells_figures else {}
 
     def usage(self, answers: Sequence[Answer]) -> dict[str, Any]:
         """The tokens. A prompt counts once, however many answers there are to it."""

@@ -19,6 +19,7 @@ from llmasos.settings import FOREIGN_NAMES, TYPE_WORDS, canonical_name, overlaid
 Body = Mapping[str, Any]
 MOST_ANSWERS = 128  # to one prompt, as in OpenAI's interface
 MOST_LOGPROBS = 100
+FIGURES = "figures"  # the field by which a client of ours asks for all figures of each answer
 
 # What says nothing of the answer: names for the caller's own use, OpenAI's ways of storing and billing, and how the
 # answer is to be sent, which is the affair of whoever sends it.
@@ -26,8 +27,10 @@ ASIDE = frozenset((
     "model", "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key",
     "prompt_cache_retention", "verbosity", "stream", "stream_options", "keep_alive", "cache_prompt", "id_slot",
 ))  # fmt: skip
+# What a request may change about how a model is loaded; the rest is the server's own affair.
+LOADED_WITH = frozenset(("context_length", "threads", "gpu_layers", "batch_size"))
 OPTIONS = frozenset(each.name for kind in (SamplingOptions, AnswerOptions) for each in fields(kind))
-OF_ANY_ANSWER = ASIDE | OPTIONS | FOREIGN_NAMES.keys() | {*SHAPES, "json_schema", "response_format", "n"}
+OF_ANY_ANSWER = ASIDE | OPTIONS | FOREIGN_NAMES.keys() | {*SHAPES, "json_schema", "response_format", "n", FIGURES}
 
 
 @dataclass(frozen=True, slots=True)

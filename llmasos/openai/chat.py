@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from llmasos.chat.answers.families import AnswerForm
 from llmasos.chat.answers.reader import AnswerReader, Part, Said, Thought, read_reply
 from llmasos.chat.conversation import Chat
+from llmasos.engine.figures import TokenBytes
 from llmasos.engine.options import ScoreOptions
 from llmasos.engine.sequence import Answer, Chunk, TokenScore
 from llmasos.errors import BadInputError, UsageError
 from llmasos.openai import logprobs
 from llmasos.openai.asked import Asked, Stamp, Stream, finish_reason
 from llmasos.openai.bodies import (
+    FIGURES,
     MOST_ANSWERS,
     MOST_LOGPROBS,
     OF_ANY_ANSWER,
@@ -40,14 +42,14 @@ class ChatAsked(Asked):
     form: AnswerForm
     calls_at_most: int | None = None
 
-    def response(self, answers: Sequence[Answer], stamp: Stamp, piece: Callable[[int], bytes]) -> dict[str, Any]:
+    def response(self, answers: Sequence[Answer], stamp: Stamp, piece: TokenBytes) -> dict[str, Any]:
         choices = [self._choice(number, answer, piece) for number, answer in enumerate(answers)]
         return {**stamp.on("chatcmpl", "chat.completion"), "choices": choices, "usage": self.usage(answers)}
 
-    def stream(self, stamp: Stamp, piece: Callable[[int], bytes]) -> ChatStream:
+    def stream(self, stamp: Stamp, piece: TokenBytes) -> ChatStream:
         return ChatStream(self, stamp, piece)
 
-    def _choice(self, number: int, answer: Answer, piece: Callable[[int], bytes]) -> dict[str, Any]:
+    def _choice(self, number: int, answer: Answer, piece: TokenBytes) -> dict[str, Any]:
         reply = read_reply(answer.text, self.form)
         reply = replace(reply, tool_calls=reply.tool_calls[: self.calls_at_most])
         ended = finish_reason(answer)
@@ -56,13 +58,14 @@ class ChatAsked(Asked):
             "message": {**reply.as_message(), "refusal": None},
             "logprobs": logprobs.of_message(answer.token_scores, piece) if self.scores else None,
             "finish_reason": "tool_calls" if reply.tool_calls and ended == "stop" else ended,
+            **self.figures(answer, piece),
         }
 
 
 class ChatStream(Stream):
     """`chat.completion.chunk` after `chat.completion.chunk`."""
 
-    def __init__(self, asked: ChatAsked, stamp: Stamp, piece: Callable[[int], bytes]) -> None:
+    def __init__(self, asked: ChatAsked, stamp: Stamp, piece: TokenBytes) -> None:
         self._asked, self._stamp, self._piece = asked, stamp, piece
         self._readers = [AnswerReader(asked.form) for _ in range(asked.count)]
         self._calls = [0] * asked.count
@@ -80,7 +83,9 @@ class ChatStream(Stream):
         chunks = self._with_scores(number, chunks, answer.token_scores[self._told[number] :])
         ended = finish_reason(answer)
         reason = "tool_calls" if self._calls[number] and ended == "stop" else ended
-        return [*chunks, self._chunk(number, {}, reason)]
+        last = self._chunk(number, {}, reason)
+        last["choices"][0].update(self._asked.figures(answer, self._piece))
+        return [*chunks, last]
 
     def total(self, answers: Sequence[Answer]) -> dict[str, Any]:
         return {**self._head, "choices": [], "usage": self._asked.usage(answers)}
@@ -140,6 +145,7 @@ def read_chat(body: Body, defaults: Defaults, chat: Chat, grammar: str | None) -
         count=read_count(body, "n", 1, MOST_ANSWERS, least=1) or 1,
         scores=_scores(body),
         shown=prompt.shown,
+        tells_figures=read_field(body, FIGURES, bool, False),
         form=prompt.form,
         calls_at_most=None if read_field(body, "parallel_tool_calls", bool, True) else 1,
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from llmasos.engine.figures import TokenBytes
 from llmasos.engine.model import Model
 from llmasos.engine.options import ScoreOptions
 from llmasos.engine.sequence import Answer, Chunk, TokenScore
@@ -13,6 +14,7 @@ from llmasos.errors import BadInputError, UsageError
 from llmasos.openai import logprobs
 from llmasos.openai.asked import Asked, Stamp, Stream, finish_reason
 from llmasos.openai.bodies import (
+    FIGURES,
     MOST_ANSWERS,
     MOST_LOGPROBS,
     OF_ANY_ANSWER,
@@ -33,14 +35,14 @@ class CompletionAsked(Asked):
 
     echoes: Sequence[str] | None = None
 
-    def response(self, answers: Sequence[Answer], stamp: Stamp, piece: Callable[[int], bytes]) -> dict[str, Any]:
+    def response(self, answers: Sequence[Answer], stamp: Stamp, piece: TokenBytes) -> dict[str, Any]:
         choices = [self._choice(number, answer, piece) for number, answer in enumerate(answers)]
         return {**stamp.on("cmpl", "text_completion"), "choices": choices, "usage": self.usage(answers)}
 
-    def stream(self, stamp: Stamp, piece: Callable[[int], bytes]) -> CompletionStream:
+    def stream(self, stamp: Stamp, piece: TokenBytes) -> CompletionStream:
         return CompletionStream(self, stamp, piece)
 
-    def _choice(self, number: int, answer: Answer, piece: Callable[[int], bytes]) -> dict[str, Any]:
+    def _choice(self, number: int, answer: Answer, piece: TokenBytes) -> dict[str, Any]:
         place = number // self.count
         echo = self.echoes[place] if self.echoes else ""
         scores = [*answer.prompt_scores, *answer.token_scores]
@@ -50,13 +52,14 @@ class CompletionAsked(Asked):
             "index": number,
             "logprobs": logprobs.of_text(first, scores, piece) if self.scores else None,
             "finish_reason": finish_reason(answer),
+            **self.figures(answer, piece),
         }
 
 
 class CompletionStream(Stream):
     """`text_completion` after `text_completion`, each with a piece of one answer."""
 
-    def __init__(self, asked: CompletionAsked, stamp: Stamp, piece: Callable[[int], bytes]) -> None:
+    def __init__(self, asked: CompletionAsked, stamp: Stamp, piece: TokenBytes) -> None:
         self._asked, self._stamp, self._piece = asked, stamp, piece
         self._told = [0] * (asked.count * len(asked.prompts))  # tokens whose scores were sent
 
@@ -68,7 +71,9 @@ class CompletionStream(Stream):
         return [self._part(number, chunk.text, chunk.token_scores)]
 
     def finish(self, number: int, answer: Answer) -> list[dict[str, Any]]:
-        return [self._part(number, "", answer.token_scores[self._told[number] :], finish_reason(answer))]
+        last = self._part(number, "", answer.token_scores[self._told[number] :], finish_reason(answer))
+        last["choices"][0].update(self._asked.figures(answer, self._piece))
+        return [last]
 
     def total(self, answers: Sequence[Answer]) -> dict[str, Any]:
         return {**self._head, "choices": [], "usage": self._asked.usage(answers)}
@@ -102,6 +107,7 @@ def read_completion(body: Body, defaults: Defaults, model: Model, grammar: str |
         limits=limits,
         count=count,
         scores=None if top is None else ScoreOptions(prompt_from=0 if echo else None, top=top),
+        tells_figures=read_field(body, FIGURES, bool, False),
         echoes=[model.detokenize(prompt) for prompt in prompts] if echo else None,
     )
 

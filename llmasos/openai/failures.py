@@ -32,4 +32,5 @@ def failure(error: LlmasosError) -> tuple[int, dict[str, Any]]:
     status, kind, code = next(found for each, *found in KINDS if isinstance(error, each))
     message = f"{error.message}; {error.hint}" if error.hint else error.message
     told = {"message": message[:LONGEST_MESSAGE], "type": kind, "param": None, "code": code}
+    told |= {"hint": error.hint and error.hint[:LONGEST_MESSAGE], "exit_code": error.exit_code}  # for our own client
     return int(str(status)), {"error": told}

@@ -6,17 +6,17 @@ import hashlib
 import hmac
 import ipaddress
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
-from llmasos.errors import BadInputError, UsageError
+from llmasos.client.address import OWN_NAMES
+from llmasos.client.options import keys_in
+from llmasos.errors import UsageError
 from llmasos.server.options import ServeOptions
 
 ANY = "*"
 OPEN_PATHS = frozenset(("/", "/health", "/v1/health"))  # which tell nothing, for whoever watches over the server
-OWN_NAMES = ("localhost", "ip6-localhost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Access:
 
 def access_of(options: ServeOptions) -> Access:
     """Raises UsageError for an address that all could reach without a key, BadInputError for a file without keys."""
-    keys = [*options.api_key, *_keys_in(options.api_key_file)]
+    keys = [*options.api_key, *keys_in(options.api_key_file)]
     if any(not key or not key.isascii() or key != key.strip() for key in keys):
         raise UsageError("an API key is of ASCII letters, without blanks around it")
     is_reachable = options.socket is None and not _is_own(options.host)
@@ -107,19 +107,6 @@ def key_of(headers: Mapping[str, str]) -> str | None:
     if kind.lower() == "bearer" and key.strip():
         return key.strip()
     return headers.get("x-api-key") or None
-
-
-def _keys_in(file: str | None) -> Iterable[str]:
-    if file is None:
-        return []
-    try:
-        lines = Path(file).expanduser().read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"can't read the keys in {file}: {getattr(error, 'strerror', None) or error}") from error
-    keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    if not keys:
-        raise BadInputError(f"there is no key in {file}", hint="it has one key a line")
-    return keys
 
 
 def _digest(key: str) -> bytes:

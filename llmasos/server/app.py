@@ -62,7 +62,7 @@ def build_app(options: ServeOptions, access: Access, models: Models) -> ASGIApp:
             Route("/v1/health", _healthy),
             *(Route(path, asked, methods=["POST"]) for path in (CHAT, COMPLETIONS, EMBEDDINGS, RERANK)),
             *(Route(path, asked_about_tokens, methods=["POST"]) for path in (TOKENIZE, DETOKENIZE, TEMPLATE)),
-            Route(INFO, asked_about_tokens, methods=["GET"]),
+            Route(INFO, asked_about_tokens, methods=["GET", "POST"]),
             Route("/v1/models", models_listed),
             Route("/v1/models/{name:path}", model_described),
             *ollama_routes(models),

@@ -15,7 +15,7 @@ from llmasos.errors import LlmasosError
 from llmasos.server.access import access_of
 from llmasos.server.app import build_app
 from llmasos.server.models import Models
-from llmasos.server.options import ServeOptions
+from llmasos.server.options import ServeOptions, address_of
 
 SECONDS_TO_FINISH = 30  # for the answers under way, once the server is told to end
 WAITING_CONNECTIONS = 2048
@@ -43,7 +43,7 @@ def serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
             f"the certificate can't be used: {error}", hint="see --tls-certificate, --tls-key"
         ) from error
     with _listening(options) as listening, _signals_spent():
-        ready(_address(options, listening))
+        ready(address_of(options, None if options.socket else listening.getsockname()[1]))
         uvicorn.Server(config).run(sockets=[listening])
     if options.socket:
         Path(options.socket).unlink(missing_ok=True)
@@ -90,10 +90,3 @@ def _at_path(path: Path) -> socket.socket:
 def _is_answered(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as asking:
         return asking.connect_ex(str(path)) == 0
-
-
-def _address(options: ServeOptions, listening: socket.socket) -> str:
-    if options.socket:
-        return f"unix:{options.socket}"
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    return f"{'https' if options.tls_certificate else 'http'}://{host}:{listening.getsockname()[1]}"

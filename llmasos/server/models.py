@@ -16,6 +16,7 @@ from llmasos.hardware.machine import Machine, read_memory, usable_cores
 from llmasos.hardware.plan import Wishes, plan_offload
 from llmasos.hardware.shape import read_shape
 from llmasos.locate import locate
+from llmasos.openai.bodies import LOADED_WITH
 from llmasos.runner.runner import Runner
 from llmasos.server.making import require_public
 from llmasos.server.options import ServeOptions, seconds_of
@@ -26,8 +27,6 @@ from llmasos.store.references import is_name, parse_name
 from llmasos.store.store import ModelStore
 
 SERVING = "llmasos.server.serving:make"
-# What a request may change about how a model is loaded; the rest is the server's own affair.
-LOADED_WITH = frozenset(("context_length", "threads", "gpu_layers", "batch_size"))
 USED_SHARE = 9  # of ten parts of the memory
 
 

@@ -69,6 +69,14 @@ def _parsed(text: str) -> float:
     return -seconds if text.strip().startswith("-") else seconds
 
 
+def address_of(options: ServeOptions, port: int | None = None) -> str:
+    """Where it serves, as a client names it; `port` is the one that it got where any was asked for."""
+    if options.socket:
+        return f"unix:{options.socket}"
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    return f"{'https' if options.tls_certificate else 'http'}://{host}:{port or options.port}"
+
+
 def largest_body(options: ServeOptions) -> int:
     """In bytes."""
     return parse_bytes(options.max_body)

@@ -13,8 +13,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from llmasos.chat.messages import sound_json
 from llmasos.errors import BadInputError, LlmasosError
+from llmasos.openai.bodies import LOADED_WITH
 from llmasos.server.manners import Manner, manner_at
-from llmasos.server.models import LOADED_WITH, Models, keep_alive_of, settings_of
+from llmasos.server.models import Models, keep_alive_of, settings_of
 from llmasos.settings import canonical_name
 
 SECONDS_FOR_A_BODY = 60.0

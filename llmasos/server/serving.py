@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from llmasos.api.loops import call_in
+from llmasos.chat.messages import stored_messages
 from llmasos.engine.embedder import Embedder
 from llmasos.engine.engine import Engine
 from llmasos.engine.options import ALL_OPTIONS, AnswerOptions, ChatOptions, LoadOptions, SamplingOptions
@@ -49,7 +50,6 @@ class Serving:
         self._loaded = Loaded(
             located, loading, answer_tokens=0, prompt_bytes=0, suggested_context=suggested, purpose=None
         )
-        self._tokens = TokenInterface(self._loaded.model, self._loaded.template, located.system)
         self._engine: Engine | None = None
         self._embedder: Embedder | None = None
         self._ranker: Ranker | None = None
@@ -64,6 +64,18 @@ class Serving:
             self._ollamas_vectors = OllamasVectors(self._loaded.model, self._name, self._embedder.longest)
         else:
             self._ranker = self._loaded.start_ranker()
+        self._tokens = TokenInterface(
+            self._loaded.model,
+            self._loaded.template,
+            located.system,
+            {
+                "purpose": self._loaded.purpose.value,
+                "context_length": self.facts["context_length"],
+                "parallel": int(setup["parallel"]),
+                "digest": located.manifest.digest if located.manifest else None,
+                "messages": stored_messages(located.messages),
+            },
+        )
 
     @property
     def facts(self) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,8 +19,9 @@ PATHS = (TOKENIZE, DETOKENIZE, TEMPLATE, INFO)
 class TokenInterface:
     """To one model. What others call `content` is also taken, and told, as `prompt`."""
 
-    def __init__(self, model: Model, template: str | None, system: str | None) -> None:
-        self._model, self._template, self._system = model, template, system
+    def __init__(self, model: Model, template: str | None, system: str | None, facts: Mapping[str, Any]) -> None:
+        """`facts` are told of the model beside what is known of its tokens."""
+        self._model, self._template, self._system, self._facts = model, template, system, facts
 
     def answer(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The response. Raises UsageError and BadInputError for what can't be."""
@@ -60,14 +62,24 @@ class TokenInterface:
     def _rendered(self, body: Mapping[str, Any]) -> dict[str, Any]:
         if self._template is None:
             raise BadInputError("the model has no chat template")
-        prompt = Chat(self._model, self._template).prompt(
-            read_messages(body.get("messages"), self._system), tools=read_field(body, "tools", list, [])
+        prompt = self._chat.prompt(
+            read_messages(body.get("messages"), self._system),
+            tools=read_field(body, "tools", list, []),
+            think=read_field(body, "think", bool),
         )
-        return {"prompt": self._model.detokenize(prompt.tokens, shown=set(prompt.tokens))}
+        text = self._model.detokenize(prompt.tokens, shown=set(prompt.tokens))
+        return {"prompt": text, "count": len(prompt.tokens)}
+
+    @functools.cached_property
+    def _chat(self) -> Chat:
+        assert self._template is not None
+        return Chat(self._model, self._template)
 
     def _info(self) -> dict[str, Any]:
         names = {"bos_token": "bos", "eos_token": "eos", "pad_token": "pad"}
         return {
             **{name: self._model.special_text(kind) or None for name, kind in names.items()},
             "chat_template": self._template,
+            "system": self._system,
+            **self._facts,
         }

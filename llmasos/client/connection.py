@@ -1,0 +1,207 @@
+"""The one door to a server over HTTP: requests, streams, and what goes wrong with them as errors of ours.
+
+All requests run in the event loop of one background thread, so that many can be under way, any thread can ask, and
+Ctrl-C in the thread that waits is noticed at once. Leaving a request closes its connection: the server stops working.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import json
+import os
+import ssl
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
+from typing import Any, TypeVar
+
+import httpx2
+
+from llmasos.client.address import Address
+from llmasos.client.failures import error_of
+from llmasos.errors import BadInputError, BusyError, LlmasosError, NetworkError, StoppedError
+
+CONNECT_SECONDS = 10.0
+LONGEST_WAIT_SECONDS = 30.0  # before a busy server is asked again, whatever it says
+MOST_BUSY_WAITS = 10_000  # of one request that is not to fail because others are answered
+EVENT = "data:"
+END = "[DONE]"
+Body = Mapping[str, Any]
+Result = TypeVar("Result")
+
+
+class Connection:
+    """To one server. `close` ends all that is under way."""
+
+    def __init__(self, address: Address, key: str | None = None) -> None:
+        self.address = address
+        self._key = key
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._client = self.wait(self._make_client())
+
+    def get(self, path: str) -> Any:
+        """The JSON that the server answers. Raises what `error_of` makes of a refusal, NetworkError, StoppedError."""
+        return self.wait(self.request("GET", path))
+
+    def post(self, path: str, body: Body) -> Any:
+        return self.wait(self.request("POST", path, body))
+
+    def wait(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """What comes of it. Whoever is interrupted while waiting ends it."""
+        future = self.start(work)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def start(self, work: Coroutine[Any, Any, Result]) -> concurrent.futures.Future[Result]:
+        """Begins it and does not wait; `cancel` of the future ends it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def request(self, method: str, path: str, body: Body | None = None, *, patient: bool = False) -> Any:
+        """A whole response; one that is `patient` waits while the server is busy."""
+        async with self._responding(method, path, body, patient=patient) as response:
+            with self._translated():
+                content = await response.aread()
+        return _json(content, self.address)
+
+    async def events(self, path: str, body: Body, *, patient: bool = False) -> AsyncGenerator[dict[str, Any]]:
+        """The events of a stream. Raises StoppedError if it breaks off, and what it tells itself to be wrong."""
+        async with self._responding("POST", path, body, patient=patient) as response:
+            with self._translated():
+                async for line in response.aiter_lines():
+                    if not line.startswith(EVENT):
+                        continue
+                    told = line.removeprefix(EVENT).strip()
+                    if told == END:
+                        return
+                    event = _json(told, self.address)
+                    if "error" in event:
+                        raise error_of(200, event, body.get("model"))
+                    yield event
+        raise self._broken_off()
+
+    def close(self) -> None:
+        if self._loop.is_closed():
+            return
+        with contextlib.suppress(concurrent.futures.CancelledError):
+            self.start(self._end()).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def _end(self) -> None:
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._client.aclose()
+
+    async def _make_client(self) -> httpx2.AsyncClient:
+        """Proxies of the environment are for other machines only; answers may take as long as they take."""
+        headers = {"User-Agent": "llmasos", "Accept-Encoding": "identity"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        limits = httpx2.Limits(max_connections=None)
+        transport = None
+        if self.address.is_own:
+            transport = httpx2.AsyncHTTPTransport(uds=self.address.socket, limits=limits)
+        try:
+            return httpx2.AsyncClient(
+                base_url=self.address.base,
+                headers=headers,
+                timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
+                limits=limits,
+                transport=transport,
+            )
+        except (OSError, ValueError, httpx2.InvalidURL) as error:  # a certificate file or a proxy that is none
+            raise BadInputError(f"the connection to {self.address.text} can't be set up: {error}") from error
+
+    @contextlib.asynccontextmanager
+    async def _responding(
+        self, method: str, path: str, body: Body | None, *, patient: bool
+    ) -> AsyncIterator[httpx2.Response]:
+        """A response that is none of an error."""
+        content = None if body is None else json.dumps(body).encode()
+        for _ in range(MOST_BUSY_WAITS if patient else 1):
+            request = self._client.build_request(
+                method, path, content=content, headers={"Content-Type": "application/json"}
+            )
+            with self._translated():
+                response = await self._client.send(request, stream=True)
+            try:
+                if response.is_success:
+                    yield response
+                    return
+                with self._translated():
+                    told = await response.aread()
+                error = error_of(response.status_code, _json_or_none(told), (body or {}).get("model"))
+            finally:
+                await response.aclose()
+            if not (patient and isinstance(error, BusyError)):
+                raise error
+            await asyncio.sleep(_asked_wait(response))
+        raise error
+
+    @contextlib.contextmanager
+    def _translated(self) -> Any:
+        """Foreign exceptions as ours."""
+        try:
+            yield
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            raise self._unreachable(error) from error
+        except (httpx2.UnsupportedProtocol, httpx2.InvalidURL) as error:
+            raise BadInputError(f"`{self.address.text}` is no address of a server: {error}") from error
+        except httpx2.HTTPError as error:
+            raise self._broken_off() from error
+
+    def _unreachable(self, error: Exception) -> LlmasosError:
+        reason = _cause_of(error)
+        if isinstance(reason, ssl.SSLError):
+            return NetworkError(
+                f"the server at {self.address.text} can't be trusted: {reason}",
+                hint="SSL_CERT_FILE names the certificates to trust",
+            )
+        errno = getattr(reason, "errno", None) or 0
+        why = os.strerror(errno) if errno > 0 else getattr(reason, "strerror", None) or reason  # names have no errno
+        hint = "start one: llmasos serve" if self.address.is_own else "check the address, and that it runs there"
+        return NetworkError(f"there is no server at {self.address.text}: {why}", hint=hint)
+
+    def _broken_off(self) -> StoppedError:
+        return StoppedError(f"the server at {self.address.text} ended in the middle of an answer", hint="try again")
+
+
+def _cause_of(error: BaseException) -> BaseException:
+    """The first of the exceptions that led to it: the libraries between wrap what the system says."""
+    while before := error.__cause__ or error.__context__:
+        error = before
+    return error
+
+
+def _asked_wait(response: httpx2.Response) -> float:
+    """Seconds after which a busy server wants to be asked again."""
+    asked = response.headers.get("retry-after", "1")
+    return min(float(asked), LONGEST_WAIT_SECONDS) if asked.isdecimal() else 1.0
+
+
+def _json(content: bytes | str, address: Address) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise LlmasosError(f"what answers at {address.text} is no llmasos server") from error
+
+
+def _json_or_none(content: bytes) -> Any:
+    with contextlib.suppress(ValueError):
+        return json.loads(content)
+    return None

@@ -1,0 +1,235 @@
+"""A model behind a server, as what runs here would use it: asked, counted with, turned to for vectors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import queue
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from typing import Any
+
+from llmasos.chat.answers.reader import Part, Said, Thought
+from llmasos.chat.asked import Ended, Piece, Told
+from llmasos.chat.messages import Message, Reply
+from llmasos.client.connection import Connection
+from llmasos.engine.figures import Figures, figures_in
+from llmasos.engine.options import ScoreOptions
+from llmasos.errors import BadInputError, LlmasosError
+from llmasos.formats.purpose import Purpose
+from llmasos.openai.bodies import FIGURES
+from llmasos.openai.interface import CHAT, COMPLETIONS, EMBEDDINGS
+
+TOKENIZE, TEMPLATE, INFO = "/tokenize", "/apply-template", "/tokenizer_info"  # as llama-server has them
+VECTORS_AS_THEY_COME = "/api/embeddings"  # Ollama's old way, which makes no length of 1
+TEXTS_AT_ONCE = 128
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a server tells of a model. `parallel` is how many requests it works on at a time."""
+
+    purpose: Purpose
+    context_length: int
+    parallel: int
+    has_template: bool
+    system: str | None
+    messages: Sequence[Message]
+    digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Messages, or a text as it is; and what is wanted by the names of `engine.options`, as far as anybody said."""
+
+    said: Sequence[Message] | str
+    options: Mapping[str, Any]
+    scores: ScoreOptions | None = None
+
+    @property
+    def path(self) -> str:
+        return COMPLETIONS if isinstance(self.said, str) else CHAT
+
+    @property
+    def body(self) -> dict[str, Any]:
+        given = {name: value for name, value in self.options.items() if value is not None}
+        if isinstance(self.said, str):
+            given.pop("think", None)
+            scores = {} if self.scores is None else {"logprobs": self.scores.top}
+            return {**given, "prompt": self.said, **scores}
+        scores = {} if self.scores is None else {"logprobs": True, "top_logprobs": self.scores.top}
+        return {**given, "messages": list(self.said), **scores}
+
+
+class ServedModel:
+    """One model of a server, by the server's name for it; `loading` is how it is to be loaded for us."""
+
+    def __init__(self, connection: Connection, name: str, loading: Mapping[str, Any]) -> None:
+        self.connection, self.name = connection, name
+        self._own = {"model": name, **loading}
+
+    @functools.cached_property
+    def about(self) -> About:
+        """Asked for once; the server loads the model for it. Raises ModelNotFoundError and all that loading may."""
+        told = self.connection.post(INFO, self._own)
+        try:
+            return About(
+                Purpose(told["purpose"]),
+                int(told["context_length"]),
+                int(told["parallel"]),
+                told["chat_template"] is not None,
+                told["system"],
+                told["messages"],
+                told["digest"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise _stranger(self.connection) from error
+
+    def require(self, purpose: Purpose, unsuited: Callable[[str, Purpose, Purpose], LlmasosError]) -> None:
+        """Raises what `unsuited` makes of the name, what the model was made for, and what is asked of it."""
+        if self.about.purpose is not purpose:
+            raise unsuited(self.name, self.about.purpose, purpose)
+
+    def ask(self, question: Question, *, patient: bool = False, ended: Ended | None = None) -> ServedAsked:
+        """Begins an answer. Of many only so many are under way as keep the server busy."""
+        return ServedAsked(self, question, patient=patient, ended=ended)
+
+    async def send(self, path: str, body: Mapping[str, Any]) -> Any:
+        """A whole response, however long the server is busy with others."""
+        async with self.room:
+            return await self.connection.request("POST", path, {**body, **self._own}, patient=True)
+
+    def stream(self, question: Question, *, patient: bool) -> Any:
+        body = {**question.body, **self._own, "stream": True, FIGURES: True}
+        return self.connection.events(question.path, body, patient=patient)
+
+    @functools.cached_property
+    def room(self) -> asyncio.Semaphore:
+        """As many requests as the server works on, and as many that wait for their turn there."""
+        return asyncio.Semaphore(2 * self.about.parallel)
+
+    def count(self, text: str) -> int:
+        """Tokens of a text."""
+        told = self.connection.post(TOKENIZE, {**self._own, "content": text, "parse_special": False})
+        return int(told["count"])
+
+    def count_prompt(self, messages: Sequence[Message], think: bool | None) -> int:
+        """Tokens of the prompt that the messages make."""
+        told = self.connection.post(TEMPLATE, {**self._own, "messages": list(messages), "think": think})
+        return int(told["count"])
+
+    def count_texts(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text as the model reads it for a vector."""
+        bodies = [{"content": text, "add_special": True, "parse_special": False} for text in texts]
+        return [int(told["count"]) for told in self._send_all(TOKENIZE, bodies)]
+
+    def vectors(self, texts: Sequence[str], *, normalize: bool = True) -> list[list[float]]:
+        """A vector for each text, of length 1 unless `normalize` is off."""
+        for number, text in enumerate(texts):
+            if not text:
+                raise BadInputError(f"text {number} is empty" if len(texts) > 1 else "the text is empty")
+        if not normalize:
+            bodies: list[dict[str, Any]] = [{"prompt": text, "truncate": False} for text in texts]
+            return [told["embedding"] for told in self._send_all(VECTORS_AS_THEY_COME, bodies)]
+        parts = [texts[start : start + TEXTS_AT_ONCE] for start in range(0, len(texts), TEXTS_AT_ONCE)]
+        bodies = [{"input": list(part)} for part in parts]
+        return [entry["embedding"] for told in self._send_all(EMBEDDINGS, bodies) for entry in told["data"]]
+
+    def _send_all(self, path: str, bodies: Sequence[Mapping[str, Any]]) -> list[Any]:
+        async def sent() -> list[Any]:
+            return await asyncio.gather(*(self.send(path, body) for body in bodies))
+
+        self.about  # noqa: B018  # says how many may be under way, and asks for that in this thread
+        return self.connection.wait(sent())
+
+
+class ServedAsked:
+    """An answer that comes from a server (`chat.asked.Asked`)."""
+
+    def __init__(self, model: ServedModel, question: Question, *, patient: bool, ended: Ended | None) -> None:
+        self._said: list[Part] = []
+        self._figures: Figures | None = None
+        self._count = 0
+        self._told: Told | None = None
+        self._ended = ended
+        self._events: queue.SimpleQueue[Piece | Future[None]] = queue.SimpleQueue()
+        model.about  # noqa: B018  # as above
+        self._future = model.connection.start(self._follow(model, question, patient=patient))
+        self._future.add_done_callback(self._end)
+
+    def pieces(self, tick: float | None = None) -> Iterator[Piece | None]:
+        try:
+            while self._told is None:
+                try:
+                    piece = self._next(tick)
+                except queue.Empty:
+                    yield None
+                    continue
+                if piece is not None:
+                    yield piece
+        finally:
+            if self._told is None:
+                self.cancel()
+
+    def told(self) -> Told:
+        while self._told is None:
+            self._next(None)
+        return self._told
+
+    def cancel(self) -> None:
+        self._future.cancel()
+
+    def _next(self, tick: float | None) -> Piece | None:
+        """The next piece; None where the answer has ended. Raises queue.Empty, and what went wrong."""
+        event = self._events.get(timeout=tick)
+        if isinstance(event, Piece):
+            self._said += event.parts
+            self._count = event.completion_tokens
+            return event
+        with contextlib.suppress(CancelledError):
+            event.result()
+        figures = self._figures or Figures(finish_reason="cancelled", completion_tokens=self._count)
+        said = "".join(part.text for part in self._said if isinstance(part, Said))
+        thought = "".join(part.text for part in self._said if isinstance(part, Thought))
+        self._told = Told(Reply(said, thought), figures)
+        return None
+
+    def _end(self, future: Future[None]) -> None:
+        """In whatever thread ends it."""
+        self._events.put(future)
+        if self._ended:
+            self._ended()
+
+    async def _follow(self, model: ServedModel, question: Question, *, patient: bool) -> None:
+        """In the connection's thread."""
+        count = 0
+        async with model.room, contextlib.aclosing(model.stream(question, patient=patient)) as events:
+            async for event in events:
+                for choice in event.get("choices", ()):
+                    if parts := _parts(choice):
+                        count += 1  # most pieces are a token; how many it were is told at the end
+                        self._events.put(Piece(parts, count))
+                    if told := choice.get("figures"):
+                        self._figures = figures_in(told)
+        if self._figures is None:
+            raise _stranger(model.connection)
+
+
+def _parts(choice: Mapping[str, Any]) -> list[Part]:
+    """What a piece of a stream says and thinks."""
+    delta = choice.get("delta", {})
+    parts: list[Part] = []
+    if thought := delta.get("reasoning_content"):
+        parts.append(Thought(thought))
+    if said := delta.get("content") or choice.get("text"):
+        parts.append(Said(said))
+    return parts
+
+
+def _stranger(connection: Connection) -> LlmasosError:
+    return LlmasosError(
+        f"the server at {connection.address.text} is no llmasos server, or one of another version",
+        hint="start one: llmasos serve",
+    )

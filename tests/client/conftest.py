@@ -1,0 +1,7 @@
+"""Servers with tiny models, for the command line to turn to."""
+
+from __future__ import annotations
+
+from doubles.served_home import served_home, server, shared_home, shared_server
+
+__all__ = ["served_home", "server", "shared_home", "shared_server"]
