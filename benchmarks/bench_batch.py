@@ -122,8 +122,9 @@ def output_of(command: list[str]) -> str:
 def measure(what: str, model: str, file: str, number: str) -> float:
     """Tokens a second of the engine by itself."""
     sys.path.insert(0, str(PROJECT))
-    from llmasos.batch.batch import Survey, start_engine
+    from llmasos.batch.batch import Survey
     from llmasos.batch.jobs import Job, Reading, read_jobs
+    from llmasos.batch.local import start_engine
     from llmasos.engine.options import AnswerOptions, LoadOptions, SamplingOptions
     from llmasos.load import Loaded
     from llmasos.locate import locate

@@ -42,6 +42,7 @@ _llmasos_grammar() {
                 --offline
                 -v
                 --verbose
+                --server=@text
                 --think
                 --no-think
                 --max-tokens=@text
@@ -109,6 +110,7 @@ _llmasos_grammar() {
                 --offline
                 -v
                 --verbose
+                --server=@text
                 --think
                 --no-think
                 --max-tokens=@text
@@ -187,6 +189,7 @@ _llmasos_grammar() {
                 --offline
                 -v
                 --verbose
+                --server=@text
                 --think
                 --no-think
                 --max-tokens=@text
@@ -261,6 +264,7 @@ _llmasos_grammar() {
                 --raw
                 --json
                 --offline
+                --server=@text
                 --context-length=@text
                 --threads=@text
                 --gpu-layers=@text

@@ -5,15 +5,15 @@
 function __llmasos_valued
     switch "$argv[1]"
         case run
-            string split ' ' -- '-f --file --system --format --schema --regex --extract -n --count -o --output --prompt-cache --logprobs --timeout --lock --task --to --context --set --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --num-beams --length-penalty --early-stopping --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
+            string split ' ' -- '-f --file --system --format --schema --regex --extract -n --count -o --output --prompt-cache --logprobs --timeout --lock --task --to --context --set --server --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --num-beams --length-penalty --early-stopping --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
         case chat
-            string split ' ' -- '--session --system --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --num-beams --length-penalty --early-stopping --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
+            string split ' ' -- '--session --system --server --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --num-beams --length-penalty --early-stopping --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
         case batch
-            string split ' ' -- '-i --input -o --output --input-format --template --system --format --schema --regex --parallel --errors --max-errors --retries --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
+            string split ' ' -- '-i --input -o --output --input-format --template --system --format --schema --regex --parallel --errors --max-errors --retries --server --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
         case tokens
             string split ' ' -- '-f --file'
         case embed
-            string split ' ' -- '-f --file --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
+            string split ' ' -- '-f --file --server --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
         case rerank
             string split ' ' -- '-f --file -n --top --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
         case serve
@@ -154,6 +154,7 @@ complete -c llmasos -n "__llmasos_at run" -l list-tasks -d 'Show what tasks ther
 complete -c llmasos -n "__llmasos_at run" -l offline -d 'Never use the network'
 complete -c llmasos -n "__llmasos_at run" -s v -d 'Say what was chosen and why, and show the engine\'s log'
 complete -c llmasos -n "__llmasos_at run" -l verbose -d 'Say what was chosen and why, and show the engine\'s log'
+complete -c llmasos -n "__llmasos_at run" -l server -x -d 'Let this llmasos server do the work: http://host:port, or unix:/path. MODEL is a name there. Its key, if it wants one, is in LLMASOS_API_KEY'
 complete -c llmasos -n "__llmasos_at run" -l think -d 'Let the model reason before it answers, or not, as far as it knows how'
 complete -c llmasos -n "__llmasos_at run" -l no-think -d 'Let the model reason before it answers, or not, as far as it knows how'
 complete -c llmasos -n "__llmasos_at run" -l max-tokens -x -d 'Longest answer, in tokens'
@@ -217,6 +218,7 @@ complete -c llmasos -n "__llmasos_at chat" -l system -x -d 'What the model shoul
 complete -c llmasos -n "__llmasos_at chat" -l offline -d 'Never use the network'
 complete -c llmasos -n "__llmasos_at chat" -s v -d 'Say what was chosen and why, and show the engine\'s log'
 complete -c llmasos -n "__llmasos_at chat" -l verbose -d 'Say what was chosen and why, and show the engine\'s log'
+complete -c llmasos -n "__llmasos_at chat" -l server -x -d 'Let this llmasos server do the work: http://host:port, or unix:/path. MODEL is a name there. Its key, if it wants one, is in LLMASOS_API_KEY'
 complete -c llmasos -n "__llmasos_at chat" -l think -d 'Let the model reason before it answers, or not, as far as it knows how'
 complete -c llmasos -n "__llmasos_at chat" -l no-think -d 'Let the model reason before it answers, or not, as far as it knows how'
 complete -c llmasos -n "__llmasos_at chat" -l max-tokens -x -d 'Longest answer, in tokens'
@@ -291,6 +293,7 @@ complete -c llmasos -n "__llmasos_at batch" -l json -d 'Print JSON'
 complete -c llmasos -n "__llmasos_at batch" -l offline -d 'Never use the network'
 complete -c llmasos -n "__llmasos_at batch" -s v -d 'Say what was chosen and why, and show the engine\'s log'
 complete -c llmasos -n "__llmasos_at batch" -l verbose -d 'Say what was chosen and why, and show the engine\'s log'
+complete -c llmasos -n "__llmasos_at batch" -l server -x -d 'Let this llmasos server do the work: http://host:port, or unix:/path. MODEL is a name there. Its key, if it wants one, is in LLMASOS_API_KEY'
 complete -c llmasos -n "__llmasos_at batch" -l think -d 'Let the model reason before it answers, or not, as far as it knows how'
 complete -c llmasos -n "__llmasos_at batch" -l no-think -d 'Let the model reason before it answers, or not, as far as it knows how'
 complete -c llmasos -n "__llmasos_at batch" -l max-tokens -x -d 'Longest answer, in tokens'
@@ -357,6 +360,7 @@ complete -c llmasos -n "__llmasos_at embed" -l lines -d 'Every line that is not 
 complete -c llmasos -n "__llmasos_at embed" -l raw -d 'Leave vectors as long as they come; else their length is 1'
 complete -c llmasos -n "__llmasos_at embed" -l json -d 'Print JSON'
 complete -c llmasos -n "__llmasos_at embed" -l offline -d 'Never use the network'
+complete -c llmasos -n "__llmasos_at embed" -l server -x -d 'Let this llmasos server do the work: http://host:port, or unix:/path. MODEL is a name there. Its key, if it wants one, is in LLMASOS_API_KEY'
 complete -c llmasos -n "__llmasos_at embed" -l context-length -x -d 'Tokens that prompt and answer may have together'
 complete -c llmasos -n "__llmasos_at embed" -l threads -x -d 'Threads to compute with'
 complete -c llmasos -n "__llmasos_at embed" -l gpu-layers -x -d 'Layers to put on the GPU; 0 for none'

@@ -71,6 +71,7 @@ _llmasos_grammar() {
         '*--offline[Never use the network]' \
         '*-v[Say what was chosen and why, and show the engine'\''s log]' \
         '*--verbose[Say what was chosen and why, and show the engine'\''s log]' \
+        '*--server=[Let this llmasos server do the work\: http\://host\:port, or unix\:/path. MODEL is a name there. Its key, if it wants one, is in LLMASOS_API_KEY]:server:()' \
         '*--think[Let the model reason before it answers, or not, as far as it knows how]' \
         '*--no-think[Let the model reason before it answers, or not, as far as it knows how]' \
         '*--max-tokens=[Longest answer, in tokens]:max-tokens:()' \
@@ -138,6 +139,7 @@ _llmasos_grammar() {
         '*--offline[Never use the network]' \
         '*-v[Say what was chosen and why, and show the engine'\''s log]' \
         '*--verbose[Say what was chosen and why, and show the engine'\''s log]' \
+        '*--server=[Let this llmasos server do the work\: http\://host\:port, or unix\:/path. MODEL is a name there. Its key, if it wants one, is in LLMASOS_API_KEY]:server:()' \
         '*--think[Let the model reason before it answers, or not, as far as it knows how]' \
         '*--no-think[Let the model reason before it answers, or not, as far as it knows how]' \
         '*--max-tokens=[Longest answer, in tokens]:max-tokens:()' \
@@ -215,6 +217,7 @@ _llmasos_grammar() {
         '*--offline[Never use the network]' \
         '*-v[Say what was chosen and why, and show the engine'\''s log]' \
         '*--verbose[Say what was chosen and why, and show the engine'\''s log]' \
+        '*--server=[Let this llmasos server do the work\: http\://host\:port, or unix\:/path. MODEL is a name there. Its key, if it wants one, is in LLMASOS_API_KEY]:server:()' \
         '*--think[Let the model reason before it answers, or not, as far as it knows how]' \
         '*--no-think[Let the model reason before it answers, or not, as far as it knows how]' \
         '*--max-tokens=[Longest answer, in tokens]:max-tokens:()' \
@@ -288,6 +291,7 @@ _llmasos_grammar() {
         '*--raw[Leave vectors as long as they come; else their length is 1]' \
         '*--json[Print JSON]' \
         '*--offline[Never use the network]' \
+        '*--server=[Let this llmasos server do the work\: http\://host\:port, or unix\:/path. MODEL is a name there. Its key, if it wants one, is in LLMASOS_API_KEY]:server:()' \
         '*--context-length=[Tokens that prompt and answer may have together]:context-length:()' \
         '*--threads=[Threads to compute with]:threads:()' \
         '*--gpu-layers=[Layers to put on the GPU; 0 for none]:gpu-layers:()' \

@@ -22,7 +22,7 @@ from llmasos.engine.trial import is_tried, require_trial
 from llmasos.errors import BadInputError, UsageError
 from llmasos.formats.gguf import GgufHeader, read_header
 from llmasos.formats.lora import require_adapter, require_same_model
-from llmasos.formats.purpose import Purpose, purpose_of, reads_in_pieces
+from llmasos.formats.purpose import Purpose, purpose_of, reads_in_pieces, unsuited
 from llmasos.go_templates.jinja import jinja_of
 from llmasos.hardware.machine import read_machine
 from llmasos.hardware.plan import Wishes, plan_context, plan_offload
@@ -256,25 +256,6 @@ def _refuse_what_does_not_fit(adapter: LocatedAdapter, headers: Sequence[GgufHea
     header = read_header(adapter.path)
     require_adapter(header, adapter.name)
     require_same_model(header, adapter.name, headers, located.name)
-
-
-IS = {
-    Purpose.TEXT: "writes text",
-    Purpose.EMBEDDING: "is an embedding model: it turns text into numbers",
-    Purpose.RANKING: "is a reranker: it says how well documents answer a query",
-}
-DOES = {Purpose.TEXT: "write", Purpose.EMBEDDING: "turn text into numbers", Purpose.RANKING: "rank documents"}
-USE = {Purpose.EMBEDDING: 'llmasos embed {} "TEXT"', Purpose.RANKING: 'llmasos rerank {} "QUERY" -f FILE'}
-OTHERS = {
-    Purpose.EMBEDDING: "take an embedding model, such as `all-minilm`",
-    Purpose.RANKING: "take a reranker, such as `ms-marco`",
-}
-
-
-def unsuited(name: str, made_for: Purpose, asked: Purpose, *, use: str | None = None) -> BadInputError:
-    """What to tell whoever asks a model for what it was not made for; `use` is how it is used, a command by default."""
-    hint = OTHERS.get(asked) or use or USE[made_for].format(name)
-    return BadInputError(f"{name} {IS[made_for]}; it was not made to {DOES[asked]}", hint=hint)
 
 
 def _refuse_what_is_no_model(headers: Sequence[GgufHeader], located: Located) -> None:

@@ -99,15 +99,16 @@ def layered(options: type[Options], *layers: Mapping[str, Any]) -> Options:
 
     Raises UsageError, in the words of the layer, for a value of another type, or outside its limits.
     """
-    return options(**_values(options, layers))
+    return options(**given_values(options, layers))
 
 
 def overlaid(options: Options, given: Mapping[str, Any]) -> Options:
     """The same options, but for those that are given. Errors are those of `layered`."""
-    return replace(options, **_values(type(options), [given]))  # type: ignore[type-var]  # any dataclass
+    return replace(options, **given_values(type(options), [given]))  # type: ignore[type-var]  # any dataclass
 
 
-def _values(options: type[Any], layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def given_values(options: type[Any], layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What `layered` makes an instance of: the values that the layers give, later ones winning."""
     known = {each.name: each for each in fields(options)}
     values: dict[str, Any] = {}
     for layer in layers:

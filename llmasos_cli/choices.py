@@ -1,11 +1,15 @@
-"""What a command that writes text was told: the model, found on this disk or pulled, and its options in layers."""
+"""What a command that uses a model was told: the model, here or at a server, and its options in layers.
+
+This is the one place where a model of this machine and one of a server part: both are `Chosen`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
 
+from llmasos.client.options import ClientOptions, KeyOptions
 from llmasos.engine.options import (
     ALL_OPTIONS,
     AnswerOptions,
@@ -14,88 +18,102 @@ from llmasos.engine.options import (
     LoadOptions,
     SamplingOptions,
 )
+from llmasos.server.options import ServeOptions
 from llmasos_cli import output
+from llmasos_cli.server_place import named_server
 
 if TYPE_CHECKING:
-    from llmasos.load import Loaded
-    from llmasos.locate import Located
+    from llmasos.batch.batch import Model
+    from llmasos.chat.asked import Asked, Ended
+    from llmasos_cli.asking import Wanted
+    from llmasos_cli.chat.speaker import Speaker
 
-FILES_OF_A_MODEL = ("lora", "draft")
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """A model and how it is to be loaded and asked."""
-
-    located: Located
-    draft: Located | None
-    sampling: SamplingOptions
-    limits: AnswerOptions
-    loading: LoadOptions
-    beams: BeamOptions
-    chatting: ChatOptions
-    suggested_context: int
+ALL_SETTINGS = (*ALL_OPTIONS, ClientOptions, KeyOptions, ServeOptions)
 
 
-def choose(model: str, flags: Mapping[str, Any], *, offline: bool, task: Mapping[str, Any] | None = None) -> Chosen:
-    """Pulls the model if need be. The layers: its own parameters, a task's, config.toml, the environment, the flags.
+class Answering(Protocol):
+    """What answers the prompts of a run."""
 
-    What is wrong with an option is told before anything is pulled.
+    @property
+    def context_length(self) -> int: ...
+    def ask(
+        self, text: str, sampling: SamplingOptions, tell: Callable[[str], None], *, ended: Ended | None = None
+    ) -> Asked:
+        """Begins an answer; `tell` is told what was done to the prompt, `ended` called by any thread at its end."""
+
+
+class Vectors(Protocol):
+    """What makes vectors of texts."""
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text."""
+
+    def embed(self, texts: Sequence[str], *, normalize: bool) -> list[list[float]]: ...
+
+
+class Chosen(Protocol):
+    """A model, how it is to be asked, and what can be done with it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def reference(self) -> str:
+        """What names the model again."""
+
+    @property
+    def sampling(self) -> SamplingOptions: ...
+    @property
+    def limits(self) -> AnswerOptions: ...
+    @property
+    def loading(self) -> LoadOptions: ...
+    @property
+    def beams(self) -> BeamOptions: ...
+    @property
+    def chatting(self) -> ChatOptions: ...
+    def answering(
+        self, wanted: Wanted, *, parallel: int, cells: int = 0, kept: int = 0
+    ) -> AbstractContextManager[Answering]:
+        """What answers `parallel` prompts at a time that are made as `wanted`; see `Loaded.start`."""
+
+    def speaker(self, *, verbose: bool) -> Speaker:
+        """What holds a conversation."""
+
+    def batching(self, *, verbose: bool) -> Model:
+        """What does batches."""
+
+    def vectors(self) -> AbstractContextManager[Vectors]:
+        """What makes vectors."""
+
+    def is_loaded_like(self, other: Chosen) -> bool:
+        """Whether what speaks for one can go on with the options of the other."""
+
+    def names(self) -> list[str]:
+        """Of all models that there are beside it."""
+
+
+def choose(
+    model: str,
+    flags: Mapping[str, Any],
+    *,
+    offline: bool,
+    server: str | None = None,
+    task: Mapping[str, Any] | None = None,
+) -> Chosen:
+    """The model by its name: at `server`, the server of the settings, or here, where it is pulled if need be.
+
+    What is wrong with an option is told before anything is asked for.
     """
-    from llmasos.locate import locate, locate_adapter
-    from llmasos.settings import configured, is_offline, layered, own_parameters, read_config, unknown_keys
+    from llmasos.settings import configured, layered, read_config, unknown_keys
 
-    for warning in unknown_keys(read_config(), *ALL_OPTIONS):
+    for warning in unknown_keys(read_config(), *ALL_SETTINGS):
         output.note(f"warning: {warning}")
     task = task or {}
     for options in ALL_OPTIONS:
         layered(options, task, *configured(options), flags)
-    for adapter in layered(LoadOptions, *configured(LoadOptions), flags).lora:
-        locate_adapter(adapter)
-    offline = offline or is_offline()
-    located = locate(model, progress=output.make_progress(), offline=offline)
-    own, troubles = own_parameters(located.parameters or "{}", *ALL_OPTIONS)
-    for trouble in troubles:
-        output.note(f"note: {trouble}")
-    suggested_context = own.pop("context_length", 0)
-    for name in FILES_OF_A_MODEL:
-        own.pop(name, None)  # a model names no files of this disk
+    if place := named_server(server):
+        from llmasos_cli.remote import choose_there
 
-    def chosen(options: type[Any]) -> Any:
-        return layered(options, own, task, *configured(options), flags)
+        return choose_there(place, model, flags, task, offline=offline)
+    from llmasos_cli.local import choose_here
 
-    loading = chosen(LoadOptions)
-    return Chosen(
-        located=located,
-        draft=locate(loading.draft, progress=output.make_progress(), offline=offline) if loading.draft else None,
-        sampling=chosen(SamplingOptions),
-        limits=chosen(AnswerOptions),
-        loading=loading,
-        beams=chosen(BeamOptions),
-        chatting=chosen(ChatOptions),
-        suggested_context=suggested_context,
-    )
-
-
-def tell_plan(loaded: Loaded, *, verbose: bool) -> None:
-    """What was chosen for this machine, where that is of concern or asked for."""
-    from llmasos.hardware.plan import describe
-
-    if verbose:
-        output.note(f"llmasos: {describe(loaded.plan, loaded.machine)}")
-    if loaded.plan.beyond_training:
-        output.note("warning: the context is longer than what the model was trained for; answers may suffer")
-
-
-def warn_of_unused_gpu(loaded: Loaded) -> None:
-    """Nothing runs on the processor silently while a graphics card is there, unless that was asked for."""
-    from llmasos.engine.build import FLAGS, install_command
-
-    asked = loaded.options.gpu_layers
-    if loaded.machine.cards or asked == 0:
-        return
-    if maker := loaded.machine.unused_gpu:
-        output.note(f"warning: the engine was not built for this machine's {maker} graphics card; the processor works")
-        output.note(f"hint: {install_command(FLAGS[maker])}, or --gpu-layers 0 to be content with that")
-    elif asked:
-        output.note(f"warning: --gpu-layers {asked} was asked for and there is no graphics card; the processor works")
+    return choose_here(model, flags, task, offline=offline)

@@ -23,15 +23,13 @@ from llmasos.errors import BadInputError, LlmasosError, UsageError
 from llmasos.files import opened_output
 from llmasos_cli import output
 from llmasos_cli.answers import extracted, facts_of, notes_on
-from llmasos_cli.asking import Wanted, loaded_for
-from llmasos_cli.choices import Chosen, tell_plan
+from llmasos_cli.asking import Wanted
+from llmasos_cli.choices import Answering, Chosen
 from llmasos_cli.prompts import decode
 
 if TYPE_CHECKING:
-    from llmasos.chat.answers.families import AnswerForm
-    from llmasos.chat.prompt import Prompter
-    from llmasos.engine.engine import Engine
-    from llmasos.engine.sequence import Answer, Event, Sequence
+    from llmasos.chat.asked import Asked
+    from llmasos.engine.figures import Figures
 
 AT_A_TIME = 8  # lines that are worked on
 AHEAD = 64  # lines that are read before the first of them is answered
@@ -45,9 +43,9 @@ class Line:
 
     number: int
     content: bytes
-    form: AnswerForm | None = None
-    sequence: Sequence | None = None
-    outcome: Answer | BaseException | None = None
+    asked: Asked | None = None
+    error: BadInputError | None = None
+    has_ended: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -55,7 +53,7 @@ class Line:
 
     @property
     def is_done(self) -> bool:
-        return self.is_empty or self.outcome is not None
+        return self.is_empty or self.has_ended
 
 
 def answer_lines(chosen: Chosen, wanted: Wanted, files: list[Path], prompt_of: Callable[[str], str]) -> None:
@@ -65,16 +63,13 @@ def answer_lines(chosen: Chosen, wanted: Wanted, files: list[Path], prompt_of: C
     """
     with contextlib.ExitStack() as opened:
         sources = _open(files, opened)
-        loaded, prompter = opened.enter_context(loaded_for(chosen, wanted))
         parallel = max(chosen.beams.num_beams, AT_A_TIME)
-        shared = len(prompter.prompt(wanted.text).tokens)
-        engine = opened.enter_context(
-            loaded.start(shared, parallel=parallel, cells=parallel * TOKENS_EACH, kept=parallel)
+        answering = opened.enter_context(
+            chosen.answering(wanted, parallel=parallel, cells=parallel * TOKENS_EACH, kept=parallel)
         )
-        tell_plan(loaded, verbose=wanted.is_verbose)
         # The time of --max-seconds begins when a line is submitted: then none may wait for its turn.
         ahead = AHEAD if chosen.limits.max_seconds is None else AT_A_TIME
-        work = _Work(engine, prompter, chosen, wanted, prompt_of, ahead)
+        work = _Work(answering, chosen, wanted, prompt_of, ahead)
         if wanted.to_file is None:
             work.answer(whole_lines(sources), output.write)
         else:
@@ -119,8 +114,7 @@ class _Work:
 
     def __init__(
         self,
-        engine: Engine,
-        prompter: Prompter,
+        answering: Answering,
         chosen: Chosen,
         wanted: Wanted,
         prompt_of: Callable[[str], str],
@@ -128,7 +122,7 @@ class _Work:
     ) -> None:
         self.count = self.failed = 0
         self.hint: str | None = None
-        self._engine, self._prompter = engine, prompter
+        self._answering = answering
         self._chosen, self._wanted = chosen, wanted
         self._prompt_of = prompt_of
         self._events: queue.SimpleQueue[Line | BaseException | None] = queue.SimpleQueue()
@@ -145,7 +139,7 @@ class _Work:
                 raise event
             if event is None:
                 is_over = True
-            elif event.outcome is None:
+            elif not event.has_ended:
                 if not event.is_empty:
                     self._submit(event)
                 waiting.append(event)
@@ -166,34 +160,22 @@ class _Work:
             self._events.put(error)
 
     def _submit(self, line: Line) -> None:
-        """Puts a line to the engine; what can't be put to it is done."""
-        chosen, wanted = self._chosen, self._wanted
+        """Asks for a line's answer; what can't be asked for is done."""
         try:
             text = self._prompt_of(decode(line.content, "the line"))
-            asked = self._prompter.prompt(text)
-            fitted = self._prompter.fit(text, self._engine, chosen.limits.on_overflow)
-            if fitted.note:
-                output.note(f"note: line {line.number}: {fitted.note}")
-            line.form = asked.form
-            line.sequence = self._engine.submit(
-                fitted.tokens,
-                chosen.sampling,
-                chosen.limits,
-                chosen.beams if chosen.beams.num_beams > 1 else None,
-                scores=wanted.scores,
-                listener=partial(self._listen, line),
-                shown=asked.shown,
+            line.asked = self._answering.ask(
+                text,
+                self._chosen.sampling,
+                lambda note: output.note(f"note: line {line.number}: {note}"),
+                ended=partial(self._end, line),
             )
         except BadInputError as error:
-            line.outcome = error
+            line.error, line.has_ended = error, True
 
-    def _listen(self, line: Line, event: Event) -> None:
-        """In the engine's thread."""
-        from llmasos.engine.sequence import Chunk
-
-        if not isinstance(event, Chunk):
-            line.outcome = event
-            self._events.put(line)
+    def _end(self, line: Line) -> None:
+        """In a thread of whoever answers."""
+        line.has_ended = True
+        self._events.put(line)
 
     def _written(self, line: Line) -> str:
         """The output's line for one of the input; one that failed is told, and leaves its place empty."""
@@ -210,16 +192,15 @@ class _Work:
         return in_one_line(facts.get("text", "")) + "\n"
 
     def _facts(self, line: Line) -> dict[str, Any]:
-        from llmasos.chat.answers.reader import read_reply
-
-        if isinstance(line.outcome, BaseException):
-            raise line.outcome
-        assert line.outcome is not None and line.form is not None and line.sequence is not None
-        self._statistics.add(line.outcome)
-        reply = read_reply(line.outcome.text, line.form)
-        for note in notes_on(self._engine, line.sequence, line.outcome, reply):
+        if line.error:
+            raise line.error
+        assert line.asked is not None
+        told = line.asked.told()
+        self._statistics.add(told.figures)
+        has_shape, context_length = self._chosen.sampling.grammar is not None, self._answering.context_length
+        for note in notes_on(told, has_shape=has_shape, context_length=context_length):
             output.note(f"note: line {line.number}: {note}")
-        return facts_of(line.outcome, extracted(reply, self._wanted.extract), self._engine.model)
+        return facts_of(extracted(told.reply, self._wanted.extract), told.figures)
 
 
 def in_one_line(text: str) -> str:
@@ -234,10 +215,10 @@ class _Statistics:
         self._started = time.monotonic()
         self._read = self._cached = self._made = 0
 
-    def add(self, answer: Answer) -> None:
-        self._read += answer.prompt_tokens
-        self._cached += answer.cached_tokens
-        self._made += len(answer.tokens)
+    def add(self, figures: Figures) -> None:
+        self._read += figures.prompt_tokens
+        self._cached += figures.cached_tokens
+        self._made += figures.completion_tokens
 
     def text(self, count: int) -> str:
         seconds = time.monotonic() - self._started

@@ -35,8 +35,8 @@ from llmasos.engine.options import ALL_OPTIONS, LoadOptions
 from llmasos.engine.ranker import Ranked, Ranker
 from llmasos.engine.sequence import Answer
 from llmasos.errors import BadInputError
-from llmasos.formats.purpose import Purpose
-from llmasos.load import Loaded, unsuited
+from llmasos.formats.purpose import Purpose, unsuited
+from llmasos.load import Loaded
 from llmasos.locate import locate
 from llmasos.progress import Progress
 from llmasos.settings import configured, is_offline, layered, own_parameters

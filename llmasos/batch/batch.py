@@ -6,44 +6,47 @@ import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from llmasos.batch.jobs import Job, Reading, form_of, read_jobs
 from llmasos.batch.ledger import Ledger
 from llmasos.batch.lines import open_lines
 from llmasos.batch.run import Failures, Rules, Run, Tally
 from llmasos.batch.templates import PromptTemplate
-from llmasos.batch.workers import EmbeddingWorker, TextWorker, Worker
-from llmasos.engine.engine import Engine
-from llmasos.engine.options import AnswerOptions, ChatOptions, LoadOptions, SamplingOptions
+from llmasos.batch.workers import Worker
+from llmasos.engine.options import AnswerOptions
 from llmasos.errors import LlmasosError, UsageError
-from llmasos.formats.gguf import read_header
-from llmasos.formats.purpose import Purpose, purpose_of
-from llmasos.load import Loaded, chat_template, unsuited
-from llmasos.locate import Located
-from llmasos.openai.bodies import Defaults
-from llmasos.openai.interface import CHAT, COMPLETIONS, EMBEDDINGS, EmbeddingInterface, TextInterface
-from llmasos.progress import Progress
+from llmasos.formats.purpose import Purpose, unsuited
+from llmasos.openai.interface import CHAT, COMPLETIONS, EMBEDDINGS
 
-MOST_AT_A_TIME = 32  # more gain little and cost memory; see benchmarks/bench_batch.py
 UNKNOWN_ANSWER_TOKENS = 512  # room for an answer whose length nobody set
 BYTES_A_TOKEN = 3  # of a body's JSON at least
 MOST_TOKENS_EACH = 4096  # planned for each that is worked on; longer ones take what others leave
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """The model, and how it is loaded and asked where a line says nothing else."""
+class Nature:
+    """What a model can do, and in `settings` all that decides its results beside the lines, as JSON can hold it."""
 
-    located: Located
-    draft: Located | None
-    loading: LoadOptions
-    sampling: SamplingOptions
-    limits: AnswerOptions
-    chatting: ChatOptions
-    suggested_context: int = 0
+    name: str
+    purpose: Purpose
+    can_chat: bool
+    settings: Any
+
+
+class Model(Protocol):
+    """Who does the work: a model of this machine (`local`), or of a server."""
+
+    @property
+    def limits(self) -> AnswerOptions: ...
+    def nature(self, system: str | None) -> Nature:
+        """Told before anything is loaded, as far as that can be. `system` is the batch's own."""
+
+    def working(self, batch: Batch, purpose: Purpose, survey: Survey) -> AbstractContextManager[Worker]:
+        """What answers the batch's lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +92,10 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Who is told what: how far the run is of how many entries, lines that failed, how it is done; and who stops it."""
+    """Who is told what: how far the run is of how many entries, and lines that failed; and who stops it."""
 
     report: Callable[[Tally, int], None]
     tell: Callable[[str], None]
-    started: Callable[[Loaded, int], None]
-    progress: Progress
     stopping: threading.Event
 
 
@@ -106,8 +107,9 @@ def run_batch(batch: Batch, model: Model, watch: Watch) -> tuple[Tally, int]:
     """
     _require_files_apart(batch)
     open_lines(batch.input).close()  # or there would be an output of what can't be read
-    purpose, reading = _how_to_read(batch, model)
-    settings = settings_of(batch, model)
+    nature = model.nature(batch.system)
+    reading = _how_to_read(batch, nature)
+    settings = json.dumps(nature.settings)
     with Ledger(batch.output) as ledger:
         ledger.require_same_batch(_jobs(batch, reading), settings)
         survey = _survey(batch, reading, ledger, model.limits)
@@ -115,7 +117,7 @@ def run_batch(batch: Batch, model: Model, watch: Watch) -> tuple[Tally, int]:
         with Failures(batch.errors, watch.tell) as failures, contextlib.ExitStack() as stack:
             worker: Worker = _Nobody()
             if survey.left:
-                worker = stack.enter_context(_working(batch, model, purpose, survey, watch))
+                worker = stack.enter_context(model.working(batch, nature.purpose, survey))
             entries = read_jobs(batch.input, reading)
             rules, stopping = batch.rules, watch.stopping
 
@@ -126,20 +128,6 @@ def run_batch(batch: Batch, model: Model, watch: Watch) -> tuple[Tally, int]:
             return run.work(), survey.entries
 
 
-def settings_of(batch: Batch, model: Model) -> str:
-    """All that decides the results beside the lines themselves, as a text that is the same for the same.
-
-    Not how fast it goes: an interrupted batch may be gone on with by other threads or with less memory.
-    """
-    located = model.located
-    if located.manifest:
-        files: Any = [(file.role, file.digest) for file in located.manifest.files]
-    else:
-        files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in located.paths]
-    options = [asdict(each) for each in (model.sampling, model.limits, model.chatting)]
-    return json.dumps([files, options, batch.system, model.loading.deterministic, model.loading.lora])
-
-
 def _require_files_apart(batch: Batch) -> None:
     named = {"--input": batch.input, "--output": batch.output, "--errors": batch.errors}
     places: dict[Path, str] = {}
@@ -148,18 +136,15 @@ def _require_files_apart(batch: Batch) -> None:
             raise UsageError(f"{other} and {flag} are the same file, {path}", hint="name another one")
 
 
-def _how_to_read(batch: Batch, model: Model) -> tuple[Purpose, Reading]:
-    headers = [read_header(path) for path in model.located.paths]
-    purpose = purpose_of(headers)
-    if purpose is Purpose.RANKING:
-        raise unsuited(model.located.name, purpose, Purpose.TEXT)
-    of_file = headers[0].metadata.get("tokenizer.chat_template")
-    can_chat = chat_template(model.located, of_file if isinstance(of_file, str) else None) is not None
-    if batch.system and (batch.is_raw or not can_chat or purpose is not Purpose.TEXT):
+def _how_to_read(batch: Batch, nature: Nature) -> Reading:
+    if nature.purpose is Purpose.RANKING:
+        raise unsuited(nature.name, nature.purpose, Purpose.TEXT)
+    is_embedding = nature.purpose is Purpose.EMBEDDING
+    if batch.system and (batch.is_raw or not nature.can_chat or is_embedding):
         raise UsageError("there is no place for --system where prompts go to the model as they are")
-    prompts = EMBEDDINGS if purpose is Purpose.EMBEDDING else CHAT if can_chat and not batch.is_raw else COMPLETIONS
+    prompts = EMBEDDINGS if is_embedding else CHAT if nature.can_chat and not batch.is_raw else COMPLETIONS
     template = PromptTemplate(batch.template) if batch.template is not None else None
-    return purpose, Reading(form_of(batch.input, batch.form), prompts, template)
+    return Reading(form_of(batch.input, batch.form), prompts, template)
 
 
 def _jobs(batch: Batch, reading: Reading) -> Iterator[Job]:
@@ -174,50 +159,6 @@ def _survey(batch: Batch, reading: Reading, ledger: Ledger, limits: AnswerOption
         if isinstance(entry, Job) and not ledger.has(entry):
             survey.add(entry, unknown)
     return survey
-
-
-@contextlib.contextmanager
-def _working(batch: Batch, model: Model, purpose: Purpose, survey: Survey, watch: Watch) -> Iterator[Worker]:
-    """The model in memory, and what answers with it."""
-    name = model.located.name
-    with Loaded(
-        model.located,
-        model.loading,
-        answer_tokens=survey.longest_answer,
-        prompt_bytes=survey.longest_body_bytes,
-        suggested_context=model.suggested_context,
-        progress=watch.progress,
-        purpose=purpose,
-        draft=model.draft,
-    ) as loaded:
-        if purpose is Purpose.EMBEDDING:
-            with loaded.start_embedder() as embedder:
-                watch.started(loaded, 1)
-                yield EmbeddingWorker(embedder, EmbeddingInterface(loaded.model, name, embedder.width), name)
-            return
-        system = model.located.system if batch.system is None else batch.system
-        interface = TextInterface(
-            loaded.model, loaded.template, name, Defaults(model.sampling, model.limits, model.chatting, system)
-        )
-        with start_engine(loaded, batch.parallel, survey) as engine:
-            parallel = engine.parallel
-            watch.started(loaded, parallel)
-            yield TextWorker(engine, interface, name, most=2 * parallel, has_own_seeds=model.loading.deterministic)
-
-
-def start_engine(loaded: Loaded, asked: int | None, survey: Survey) -> Engine:
-    """An engine for as many at a time as were asked for, or as the memory has room for."""
-    parallel = asked or min(MOST_AT_A_TIME, survey.left)
-    if loaded.options.deterministic and asked is None:
-        parallel = 1  # each pass is of one alone
-    each = survey.tokens_each
-    return loaded.start(
-        survey.longest_body_bytes // BYTES_A_TOKEN,
-        parallel=parallel,
-        cells=parallel * each,
-        kept=parallel,
-        cells_each=0 if asked else each,
-    )
 
 
 class _Nobody:

@@ -99,6 +99,11 @@ class EngineAsked:
             self._next(None)
         return told_of(self._answer, self._form, self._engine.model.piece)
 
+    @property
+    def tokens(self) -> list[int]:
+        """Of the prompt, and of the answer if it is whole."""
+        return [*self._sequence.prompt_tokens, *(self._answer.tokens if self._answer else ())]
+
     def cancel(self) -> None:
         self._engine.cancel(self._sequence)
 

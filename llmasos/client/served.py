@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import queue
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ from llmasos.client.connection import Connection
 from llmasos.engine.figures import Figures, figures_in
 from llmasos.engine.options import ScoreOptions
 from llmasos.errors import BadInputError, LlmasosError
-from llmasos.formats.purpose import Purpose
+from llmasos.formats.purpose import Purpose, unsuited
 from llmasos.openai.bodies import FIGURES
 from llmasos.openai.interface import CHAT, COMPLETIONS, EMBEDDINGS
 
@@ -87,14 +87,24 @@ class ServedModel:
         except (KeyError, TypeError, ValueError) as error:
             raise _stranger(self.connection) from error
 
-    def require(self, purpose: Purpose, unsuited: Callable[[str, Purpose, Purpose], LlmasosError]) -> None:
-        """Raises what `unsuited` makes of the name, what the model was made for, and what is asked of it."""
+    def require(self, purpose: Purpose) -> None:
+        """Raises BadInputError for a model that was made for something else."""
         if self.about.purpose is not purpose:
             raise unsuited(self.name, self.about.purpose, purpose)
+
+    def conversation(self, messages: Sequence[Message], system: str | None) -> list[Message]:
+        """Messages behind the system prompt; None leaves it to the model's own, an empty one is none at all."""
+        if system or (system is not None and self.about.system):
+            return [{"role": "system", "content": system}, *messages]
+        return list(messages)
 
     def ask(self, question: Question, *, patient: bool = False, ended: Ended | None = None) -> ServedAsked:
         """Begins an answer. Of many only so many are under way as keep the server busy."""
         return ServedAsked(self, question, patient=patient, ended=ended)
+
+    def start(self, path: str, body: Mapping[str, Any]) -> Future[Any]:
+        """Begins a whole response; whoever does so bounds how many are under way."""
+        return self.connection.start(self.connection.request("POST", path, {**body, **self._own}, patient=True))
 
     async def send(self, path: str, body: Mapping[str, Any]) -> Any:
         """A whole response, however long the server is busy with others."""

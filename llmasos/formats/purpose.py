@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum, IntEnum
 
+from llmasos.errors import BadInputError
 from llmasos.formats.gguf import GgufHeader
 
 HEADS = frozenset(("cls.weight", "cls.output.weight"))  # of a classifier; nothing else has tensors of these names
@@ -48,3 +49,22 @@ def reads_in_pieces(header: GgufHeader) -> bool:
 
 def _reads_forward(header: GgufHeader) -> bool:
     return header.metadata.get(f"{header.architecture}.attention.causal") is not False
+
+
+IS = {
+    Purpose.TEXT: "writes text",
+    Purpose.EMBEDDING: "is an embedding model: it turns text into numbers",
+    Purpose.RANKING: "is a reranker: it says how well documents answer a query",
+}
+DOES = {Purpose.TEXT: "write", Purpose.EMBEDDING: "turn text into numbers", Purpose.RANKING: "rank documents"}
+USE = {Purpose.EMBEDDING: 'llmasos embed {} "TEXT"', Purpose.RANKING: 'llmasos rerank {} "QUERY" -f FILE'}
+OTHERS = {
+    Purpose.EMBEDDING: "take an embedding model, such as `all-minilm`",
+    Purpose.RANKING: "take a reranker, such as `ms-marco`",
+}
+
+
+def unsuited(name: str, made_for: Purpose, asked: Purpose, *, use: str | None = None) -> BadInputError:
+    """What to tell whoever asks a model for what it was not made for; `use` is how it is used, a command by default."""
+    hint = OTHERS.get(asked) or use or USE[made_for].format(name)
+    return BadInputError(f"{name} {IS[made_for]}; it was not made to {DOES[asked]}", hint=hint)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -13,25 +13,30 @@ from prompt_toolkit.document import Document
 
 from llmasos.chat.sessions import shelf
 from llmasos.chat.sessions.export import FORMS
+from llmasos.errors import LlmasosError
 from llmasos.settings import value_type
 from llmasos_cli.chat.slash.settings import DEFAULT, KINDS
 from llmasos_cli.chat.slash.table import COMMANDS
 
 MOST_OFFERED = 200
+Models = Callable[[], list[str]]
 
 
 class SlashCompleter(Completer):
-    """For a line that begins with a slash."""
+    """For a line that begins with a slash; `models` names those that there are."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
         text = document.text_before_cursor
-        with contextlib.suppress(OSError):  # a folder that can't be read offers nothing
-            for offered, start, meaning in candidates(text):
+        with contextlib.suppress(OSError, LlmasosError):  # a folder that can't be read offers nothing, nor a server
+            for offered, start, meaning in candidates(text, self._models):
                 shown = PurePath(offered).name + "/" * offered.endswith("/") if "/" in offered[1:] else offered
                 yield Completion(offered, start - len(text), display=shown, display_meta=meaning)
 
 
-def candidates(text: str) -> Iterator[tuple[str, int, str]]:
+def candidates(text: str, models: Models) -> Iterator[tuple[str, int, str]]:
     """What may stand at the end of a line, from which character on, and what it means."""
     if not text.startswith("/") or "\n" in text:
         return
@@ -43,11 +48,11 @@ def candidates(text: str) -> Iterator[tuple[str, int, str]]:
         return
     last = argument.rpartition(" ")[2]
     start = len(text) - len(last)
-    for offered, meaning in _arguments(name.lower(), argument, last):
+    for offered, meaning in _arguments(name.lower(), argument, last, models):
         yield offered, start, meaning
 
 
-def _arguments(name: str, argument: str, last: str) -> Iterable[tuple[str, str]]:
+def _arguments(name: str, argument: str, last: str, models: Models) -> Iterable[tuple[str, str]]:
     is_first = " " not in argument
     if name == "set":
         return _option_names(last) if is_first else _option_values(argument.partition(" ")[0], last)
@@ -59,7 +64,7 @@ def _arguments(name: str, argument: str, last: str) -> Iterable[tuple[str, str]]
     if name == "load":
         words = [path.stem for path in shelf.paths()]
     if name == "model":
-        words = _models()
+        words = models()
     return [(word, "") for word in words if word.startswith(last)][:MOST_OFFERED]
 
 
@@ -74,12 +79,6 @@ def _option_values(name: str, beginning: str) -> list[tuple[str, str]]:
     kind, each = KINDS[name]
     words: list[Any] = list(each.metadata["choices"] or (["on", "off"] if value_type(kind, each) is bool else []))
     return [(word, "") for word in [*words, DEFAULT] if word.startswith(beginning)]
-
-
-def _models() -> list[str]:
-    from llmasos.store.store import ModelStore
-
-    return [str(manifest.name) for manifest in ModelStore().models() if not manifest.is_adapter]
 
 
 def _files(beginning: str) -> Iterator[tuple[str, str]]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llmasos.chat.answers.reader import AnswerReader, Part, Said, Thought
+from llmasos.chat.answers.reader import Part, Said, Thought
+from llmasos.chat.asked import Piece, Told
 from llmasos.chat.fitting import fit_conversation
 from llmasos.chat.sessions.history import messages_of, move
 from llmasos.chat.sessions.session import Session
 from llmasos.chat.sessions.shelf import drop_old_caches
-from llmasos.engine.sequence import Answer, Chunk
+from llmasos.engine.figures import Figures
 from llmasos_cli import output
 from llmasos_cli.chat.keyboard import stopped_by_ctrl_c
 
@@ -40,13 +41,15 @@ class LeaveChat(Exception):  # noqa: N818  # no error
 class Dialogue:
     """All that slash commands may look at and change.
 
-    `flags` are the options given so far, on the command line and by `/set`. `attached` are files that go with the next
-    message. `make_view` makes the view for an answer, `ask_editor` opens a text in the person's editor.
+    `flags` are the options given so far, on the command line and by `/set`; `server` is the one that was named there.
+    `attached` are files that go with the next message. `make_view` makes the view for an answer, `ask_editor` opens a
+    text in the person's editor.
     """
 
     session: Session
     speaker: Speaker
     flags: dict[str, Any]
+    server: str | None
     offline: bool
     verbose: bool
     saves: bool
@@ -97,15 +100,15 @@ class Dialogue:
         """The model's answer at the tip, which is a message of the person."""
         speaker = self.speaker
         entries, summary = self._fit()
-        prompt = speaker.prompt(messages_of(entries, self.system, summary))
+        messages = messages_of(entries, self.system, summary)
         shows_thought = output.is_seen() if (think := speaker.chosen.chatting.think) is None else think
         view = self.make_view(shows_thought)
-        reading = _Reading(AnswerReader(prompt.form), view, self.session)
+        reading = _Reading(view, self.session)
         seed = speaker.chosen.sampling.seed if seed is None else seed
         with stopped_by_ctrl_c(is_on=self.is_interactive) as stopping:
-            pieces = speaker.answer(prompt, stopping, seed=seed)
+            pieces = speaker.answer(messages, stopping, seed=seed)
             try:
-                answer = self._follow(pieces, reading, len(prompt.tokens))
+                told = self._follow(pieces, reading, speaker.count_prompt(messages))
             except BaseException:
                 reading.note()
                 raise
@@ -113,38 +116,35 @@ class Dialogue:
                 view.finish()
                 if self.is_interactive:
                     output.write_line()
-        self._end(answer, reading)
+        self._end(told.figures, reading)
         speaker.save(self.session.cache if self.saves else None, waits=False)
 
-    def _follow(self, pieces: Generator[Chunk | None, None, Answer], reading: _Reading, prompt_tokens: int) -> Answer:
-        """Shows the pieces and returns the Answer that the generator does."""
+    def _follow(self, pieces: Generator[Piece | None, None, Told], reading: _Reading, prompt_tokens: int) -> Told:
+        """Shows the pieces and returns what the generator does."""
         progress = _Progress(self.speaker.name, self.speaker.context_length, prompt_tokens)
         while True:
             try:
                 piece = next(pieces)
             except StopIteration as end:
-                if reading.is_empty:  # of a beam search there are no pieces
-                    reading.feed(end.value.text)
-                reading.finish()
                 return end.value  # type: ignore[no-any-return]
             if piece:
                 progress.note(piece)
-                reading.feed(piece.text)
+                reading.feed(piece.parts)
             reading.view.tick(progress.line)
 
-    def _end(self, answer: Answer, reading: _Reading) -> None:
+    def _end(self, figures: Figures, reading: _Reading) -> None:
         """Takes the answer into the conversation, and says why it ended where that is of concern."""
         history = self.session.history
         if not (reading.said or reading.thought):
-            if answer.finish_reason == "cancelled":
+            if figures.finish_reason == "cancelled":
                 output.note("note: stopped before anything came; the message is taken back")
                 return
             output.note("note: the answer is empty")
-        self.session.record(history.message("assistant", reading.said, reading.thought, answer.finish_reason))
+        self.session.record(history.message("assistant", reading.said, reading.thought, figures.finish_reason))
         self._measured = (self._place, self.speaker.usage.all)
-        if answer.shifted_tokens:
-            output.note(f"note: the context was full; the oldest {answer.shifted_tokens:,} tokens were forgotten")
-        if ending := ENDS.get(answer.finish_reason):
+        if figures.shifted_tokens:
+            output.note(f"note: the context was full; the oldest {figures.shifted_tokens:,} tokens were forgotten")
+        if ending := ENDS.get(figures.finish_reason):
             output.note(f"note: {ending.format(context=self.speaker.context_length)}")
         elif reading.thought and not reading.said:
             output.note("note: the answer ended before the model was done thinking; /think off makes it short")
@@ -214,6 +214,10 @@ class Dialogue:
         """All that the length of the conversation depends on."""
         return (self.session.path, self.session.history.tip, self.speaker.name, self.system)
 
+    def names(self) -> list[str]:
+        """Of the models that the conversation could go on with."""
+        return self.speaker.chosen.names()
+
     def leave(self) -> None:
         """Keeps what was read, and frees the model."""
         try:
@@ -228,23 +232,21 @@ class Dialogue:
 class _Reading:
     """An answer as it comes: shown, gathered, and written down now and then, in case that this is the end."""
 
-    def __init__(self, reader: AnswerReader, view: View, session: Session) -> None:
+    def __init__(self, view: View, session: Session) -> None:
         self.view = view
         self.said = self.thought = ""
-        self._reader, self._session = reader, session
+        self._session = session
         self._noted, self._noted_at = (0, 0), time.monotonic()
 
-    @property
-    def is_empty(self) -> bool:
-        return not (self.said or self.thought)
-
-    def feed(self, text: str) -> None:
-        self._take(self._reader.feed(text))
+    def feed(self, parts: Sequence[Part]) -> None:
+        for part in parts:
+            if isinstance(part, Said):
+                self.said += part.text
+            elif isinstance(part, Thought):
+                self.thought += part.text
+            self.view.feed(part)
         if time.monotonic() - self._noted_at >= SECONDS_BETWEEN_NOTES:
             self.note()
-
-    def finish(self) -> None:
-        self._take(self._reader.finish())
 
     def note(self) -> None:
         """Writes down what has come since the last time."""
@@ -252,14 +254,6 @@ class _Reading:
         self._noted, self._noted_at = (len(self.said), len(self.thought)), time.monotonic()
         if said or thought:
             self._session.record({"event": "piece", "said": said, "thought": thought})
-
-    def _take(self, parts: list[Part]) -> None:
-        for part in parts:
-            if isinstance(part, Said):
-                self.said += part.text
-            elif isinstance(part, Thought):
-                self.thought += part.text
-            self.view.feed(part)
 
 
 class _Progress:
@@ -270,9 +264,9 @@ class _Progress:
         self._tokens = 0
         self._began, self._first = time.monotonic(), 0.0
 
-    def note(self, chunk: Chunk) -> None:
+    def note(self, piece: Piece) -> None:
         self._first = self._first or time.monotonic()
-        self._tokens = chunk.completion_tokens
+        self._tokens = piece.completion_tokens
 
     @property
     def line(self) -> str:

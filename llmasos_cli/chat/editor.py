@@ -56,8 +56,8 @@ class PlainEditor:
         return line.decode("utf-8", "replace").rstrip("\r\n")
 
 
-def make_editor(status: Callable[[], str], *, keeps_history: bool) -> Editor:
-    """The editor of a terminal, with `status` as the line at its foot."""
+def make_editor(status: Callable[[], str], models: Callable[[], list[str]], *, keeps_history: bool) -> Editor:
+    """The editor of a terminal, with `status` as the line at its foot; `models` names those to complete."""
     from prompt_toolkit import PromptSession
     from prompt_toolkit.filters import Condition
     from prompt_toolkit.history import FileHistory, History, InMemoryHistory
@@ -72,7 +72,7 @@ def make_editor(status: Callable[[], str], *, keeps_history: bool) -> Editor:
         multiline=True,
         prompt_continuation=CONTINUATION,
         key_bindings=_key_bindings(),
-        completer=SlashCompleter(),
+        completer=SlashCompleter(models),
         complete_while_typing=Condition(lambda: session.default_buffer.text.startswith("/")),
         enable_open_in_editor=True,
         enable_suspend=True,

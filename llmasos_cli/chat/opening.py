@@ -37,20 +37,26 @@ def open_kept(path: Path) -> Session:
     return session
 
 
-def default_model(session: Session) -> tuple[str, str]:
-    """The model for a chat that names none, and why it is that one."""
-    from llmasos.store.references import is_name, parse_name
-    from llmasos.store.store import ModelStore
+def default_model(session: Session, server: str | None) -> tuple[str, str]:
+    """The model for a chat that names none, here or at that server, and why it is that one."""
+    from llmasos_cli.local import installed_names
+    from llmasos_cli.server_place import connect, named_server
 
     if session.history.model:
         return session.history.model, "it held this conversation"
-    store = ModelStore()
+    place = named_server(server)
+    if place:
+        from llmasos_cli.remote import names_at
+
+        with connect(place) as connection:
+            names = names_at(connection)
+    else:
+        names = installed_names()
     last = shelf.last_model()
-    if last and (Path(last).exists() or (is_name(last) and store.find(parse_name(last)))):
+    if last and (last in names or (not place and Path(last).exists())):
         return last, "it held the last conversation"
-    names = [str(manifest.name) for manifest in store.models() if not manifest.is_adapter]
     if len(names) == 1:
-        return names[0], "it is the only one here"
+        return names[0], "it is the only one here" if not place else "it is the only one there"
     return FIRST_MODEL, "no model was named"
 
 

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmasos.client.options import ClientOptions
 from llmasos.engine.options import AnswerOptions, ChatOptions, LoadOptions, SamplingOptions
 from llmasos.errors import LlmasosError, TryAgainError, UsageError
 from llmasos_cli import output
 from llmasos_cli.batch_progress import make_batch_progress
-from llmasos_cli.choices import choose, tell_plan, warn_of_unused_gpu
+from llmasos_cli.choices import choose
 from llmasos_cli.options import JsonOption, ModelArgument, OfflineOption, VerboseOption, takes
 from llmasos_cli.shapes import FormatOption, RegexOption, SchemaOption, grammar_of
 
 if TYPE_CHECKING:
     from llmasos.batch.run import Tally
-    from llmasos.load import Loaded
 
 SOME_FAILED = 1
 FITTING = ("truncate", "summarize")
@@ -74,6 +74,7 @@ RetriesOption = Annotated[
 @takes(SamplingOptions, "sampling", "Sampling")
 @takes(AnswerOptions, "limits", "Answer")
 @takes(ChatOptions, "chatting", "Answer")
+@takes(ClientOptions, "remote", "Server")
 def batch_command(
     model: ModelArgument,
     input_file: InputOption,
@@ -97,6 +98,7 @@ def batch_command(
     limits: dict[str, Any],
     loading: dict[str, Any],
     chatting: dict[str, Any],
+    remote: dict[str, Any],
 ) -> None:
     """Answers all prompts of a file. Run again after any kind of end, it goes on where it was.
 
@@ -105,35 +107,23 @@ def batch_command(
     llmasos batch all-minilm -i titles.txt -o vectors.jsonl
     llmasos batch smollm2 -i prompts.jsonl -o answers.jsonl --errors failed.jsonl --max-errors 10 --json
     """
-    from llmasos.batch.batch import Batch, Model, Watch, run_batch
+    from llmasos.batch.batch import Batch, Watch, run_batch
     from llmasos.batch.run import Rules
-    from llmasos.engine.bindings import log
 
-    log.is_shown = verbose
     sampling |= grammar_of(format=format, schema=schema, regex=regex, grammar=sampling.get("grammar"))
-    chosen = choose(model, {**sampling, **limits, **loading, **chatting}, offline=offline)
+    flags = {**sampling, **limits, **loading, **chatting}
+    chosen = choose(model, flags, offline=offline, server=remote.get("server"))
     if chosen.limits.on_overflow in FITTING:
         raise UsageError(f"a batch can't {chosen.limits.on_overflow} prompts", hint="--on-overflow error or shift")
     rules = Rules(retries, max_errors)
     batch = Batch(
         input_file, output_file, errors, input_format, template, system, is_raw=raw, parallel=parallel, rules=rules
     )
-    how = Model(
-        chosen.located, chosen.draft, chosen.loading, chosen.sampling, chosen.limits, chosen.chatting,
-        chosen.suggested_context,
-    )  # fmt: skip
     progress = make_batch_progress()
-
-    def tell_start(loaded: Loaded, at_a_time: int) -> None:
-        warn_of_unused_gpu(loaded)
-        tell_plan(loaded, verbose=verbose)
-        if verbose:
-            output.note(f"llmasos: {at_a_time} at a time")
-
     with _stopped_by_signals() as stopping:
-        watch = Watch(progress.report, progress.note, tell_start, output.make_progress(), stopping)
         try:
-            tally, total = run_batch(batch, how, watch)
+            watch = Watch(progress.report, progress.note, stopping)
+            tally, total = run_batch(batch, chosen.batching(verbose=verbose), watch)
         finally:
             progress.close()
     _tell_end(tally, total, batch.output, as_json=json)

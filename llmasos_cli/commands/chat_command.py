@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmasos.client.options import ClientOptions
 from llmasos.engine.options import AnswerOptions, BeamOptions, ChatOptions, LoadOptions, SamplingOptions
 from llmasos.errors import UsageError
 from llmasos_cli import output
@@ -36,6 +37,7 @@ SystemOption = Annotated[str | None, typer.Option("--system", help="What the mod
 @takes(SamplingOptions, "sampling", "Sampling")
 @takes(AnswerOptions, "limits", "Answer")
 @takes(ChatOptions, "chatting", "Answer")
+@takes(ClientOptions, "remote", "Server")
 def chat_command(
     model: OptionalModelArgument = None,
     continue_: ContinueOption = False,
@@ -50,6 +52,7 @@ def chat_command(
     beams: dict[str, Any],
     loading: dict[str, Any],
     chatting: dict[str, Any],
+    remote: dict[str, Any],
 ) -> None:
     """Talks with a model. /help in the chat shows what can be typed there.
 
@@ -66,7 +69,16 @@ def chat_command(
 
     flags = {**sampling, **limits, **beams, **loading, **chatting}
     with find_session(session, goes_on=continue_, saves=not no_save) as found:
-        _chat(found, model, flags, system, saves=not no_save, offline=offline, verbose=verbose)
+        _chat(
+            found,
+            model,
+            flags,
+            system,
+            saves=not no_save,
+            server=remote.get("server"),
+            offline=offline,
+            verbose=verbose,
+        )
 
 
 def _chat(
@@ -76,6 +88,7 @@ def _chat(
     system: str | None,
     *,
     saves: bool,
+    server: str | None,
     offline: bool,
     verbose: bool,
 ) -> None:
@@ -84,21 +97,20 @@ def _chat(
     from llmasos_cli.chat.keyboard import interruptible, interrupts_raised, silent_keyboard
     from llmasos_cli.chat.loop import talk
     from llmasos_cli.chat.opening import default_model, tell_resumed
-    from llmasos_cli.chat.slash.settings import model_reference
-    from llmasos_cli.chat.speaker import Speaker
     from llmasos_cli.choices import choose
 
     reason = ""
     if model is None:
-        model, reason = default_model(session)
+        model, reason = default_model(session, server)
     is_interactive = output.is_terminal_input()
     has_terminal = has_full_terminal()
     with interruptible(is_on=has_terminal):
-        speaker = Speaker(choose(model, flags, offline=offline), verbose=verbose)
+        speaker = choose(model, flags, offline=offline, server=server).speaker(verbose=verbose)
     dialogue = Dialogue(
         session=session,
         speaker=speaker,
         flags=flags,
+        server=server,
         offline=offline,
         verbose=verbose,
         saves=saves,
@@ -107,7 +119,7 @@ def _chat(
         is_interactive=is_interactive,
     )
     try:
-        session.record({"event": "model", "name": model_reference(speaker.chosen)})
+        session.record({"event": "model", "name": speaker.chosen.reference})
         if system is not None:
             session.record({"event": "system", "content": system})
         if is_interactive:
@@ -115,13 +127,13 @@ def _chat(
             output.note(f"{speaker.name}{why}, context {speaker.context_length:,}; /help lists commands")
         elif reason:
             output.note(f"note: {speaker.name}, since {reason}")
-        if not speaker.has_template:
+        if not speaker.voice.has_template:
             output.note(
                 "note: the model has no chat template, so it is given a plain one; it may not be made for chats"
             )
         tell_resumed(dialogue)
         if has_terminal:
-            editor = make_editor(dialogue.status, keeps_history=saves)
+            editor = make_editor(dialogue.status, dialogue.names, keeps_history=saves)
         else:
             editor = PlainEditor(is_prompted=is_interactive)
         with interrupts_raised(is_on=is_interactive), silent_keyboard(is_on=has_terminal):

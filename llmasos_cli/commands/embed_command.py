@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from llmasos.client.options import ClientOptions
 from llmasos.engine.options import LoadOptions
-from llmasos.formats.purpose import Purpose
 from llmasos_cli import output
-from llmasos_cli.loading import load
+from llmasos_cli.choices import choose
 from llmasos_cli.options import JsonOption, ModelArgument, OfflineOption, takes
 from llmasos_cli.prompts import FileOption, PromptArgument, lines_of, read_prompt
 
@@ -18,6 +18,7 @@ RawOption = Annotated[bool, typer.Option("--raw", help="Leave vectors as long as
 
 
 @takes(LoadOptions, "loading", "Loading")
+@takes(ClientOptions, "remote", "Server")
 def embed_command(
     model: ModelArgument,
     prompt: PromptArgument = None,
@@ -28,6 +29,7 @@ def embed_command(
     offline: OfflineOption = False,
     *,
     loading: dict[str, Any],
+    remote: dict[str, Any],
 ) -> None:
     """Turns texts into vectors with an embedding model: one line of numbers in JSON for each text.
 
@@ -37,8 +39,8 @@ def embed_command(
     """
     text = read_prompt(prompt, file or [])
     texts = lines_of(text) if lines else [text]
-    with load(model, loading, Purpose.EMBEDDING, offline=offline) as loaded, loaded.start_embedder() as embedder:
-        tokens = [loaded.model.tokenize(each, add_special=True, parse_special=False) for each in texts]
-        vectors = embedder.embed(tokens, normalize=not raw)
-    for each, own, vector in zip(texts, tokens, vectors, strict=True):
-        output.write_json({"text": each, "tokens": len(own), "embedding": vector} if json else vector)
+    with choose(model, loading, offline=offline, server=remote.get("server")).vectors() as maker:
+        vectors = maker.embed(texts, normalize=not raw)
+        counts = maker.count(texts) if json else [0] * len(texts)
+    for each, count, vector in zip(texts, counts, vectors, strict=True):
+        output.write_json({"text": each, "tokens": count, "embedding": vector} if json else vector)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmasos.client.options import ClientOptions
 from llmasos.engine.options import AnswerOptions, BeamOptions, ChatOptions, LoadOptions, SamplingOptions
 from llmasos.errors import UsageError
 from llmasos.files import require_writable
@@ -82,6 +83,7 @@ PromptCacheOption = Annotated[
 @takes(SamplingOptions, "sampling", "Sampling")
 @takes(AnswerOptions, "limits", "Answer")
 @takes(ChatOptions, "chatting", "Answer")
+@takes(ClientOptions, "remote", "Server")
 def run_command(
     model: ModelArgument = None,
     prompt: PromptArgument = None,
@@ -114,6 +116,7 @@ def run_command(
     beams: dict[str, Any],
     loading: dict[str, Any],
     chatting: dict[str, Any],
+    remote: dict[str, Any],
 ) -> None:
     """Answers one prompt, or one a line. The model is pulled first if it is not here.
 
@@ -154,7 +157,7 @@ def run_command(
         _require_meaning(wanted, flags)
         if lines:
             _require_one_a_line(wanted)
-        chosen = choose(model, flags, offline=offline, task=_task_layer(filled))
+        chosen = choose(model, flags, offline=offline, server=remote.get("server"), task=_task_layer(filled))
         if lines:
             answer_lines(chosen, wanted, file or [], make)
         else:
@@ -206,6 +209,8 @@ def _require_no_draw(beams: dict[str, Any], sampling: dict[str, Any], count: int
 
 def _require_meaning(wanted: Wanted, flags: dict[str, Any]) -> None:
     """Refuses flags that would be passed over beside others."""
+    if wanted.is_raw and wanted.system:
+        raise UsageError("--raw sends the text as it is, so there is no place for --system")
     if wanted.is_raw and "think" in flags:
         raise UsageError("--raw sends the text as it is, so --think and --no-think play no part")
     if wanted.prompt_cache and flags.get("deterministic"):

@@ -70,41 +70,30 @@ def apply_flags(dialogue: Dialogue, flags: dict[str, Any], model: str | None = N
     If that fails the old one is loaded again, and what failed is raised.
     """
     old = dialogue.speaker.chosen
-    chosen = choose(model or model_reference(old), flags, offline=dialogue.offline)
-    if (chosen.located, chosen.loading, chosen.beams.num_beams) == (old.located, old.loading, old.beams.num_beams):
+    chosen = choose(model or old.reference, flags, offline=dialogue.offline, server=dialogue.server)
+    if chosen.is_loaded_like(old):
         dialogue.speaker.chosen = chosen
         dialogue.flags = flags
         return
-    from llmasos_cli.chat.speaker import Speaker
-
     if dialogue.saves and dialogue.session.history.entries:
         dialogue.speaker.save(dialogue.session.cache, waits=True)
     dialogue.speaker.close()
     try:
-        dialogue.speaker = Speaker(chosen, verbose=dialogue.verbose)
+        dialogue.speaker = chosen.speaker(verbose=dialogue.verbose)
     except (LlmasosError, KeyboardInterrupt):
-        dialogue.speaker = Speaker(old, verbose=dialogue.verbose)
+        dialogue.speaker = old.speaker(verbose=dialogue.verbose)
         raise
     dialogue.flags = flags
 
 
-def model_reference(chosen: Chosen) -> str:
-    """What names the model again: a stored one by its name, a file by its path."""
-    return str(chosen.located.manifest.name) if chosen.located.manifest else str(chosen.located.paths[0].absolute())
-
-
 def change_model(dialogue: Dialogue, argument: str) -> None:
     if not argument:
-        from llmasos.store.store import ModelStore
-
-        for manifest in ModelStore().models():
-            if not manifest.is_adapter:
-                mark = "*" if str(manifest.name) == dialogue.speaker.name else " "
-                output.write_line(f"{mark} {manifest.name}")
+        for name in dialogue.speaker.chosen.names():
+            output.write_line(f"{'*' if name == dialogue.speaker.name else ' '} {name}")
         return
     apply_flags(dialogue, dialogue.flags, argument)
     speaker = dialogue.speaker
-    dialogue.session.record({"event": "model", "name": model_reference(speaker.chosen)})
+    dialogue.session.record({"event": "model", "name": speaker.chosen.reference})
     output.note(f"{speaker.name}, context {speaker.context_length:,}; the conversation goes on")
 
 
