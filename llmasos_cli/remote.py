@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmasos.engine.options import (
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from llmasos.chat.asked import Ended
     from llmasos.client.connection import Connection
     from llmasos.client.served import Question, ServedAsked, ServedModel
+    from llmasos.formats.purpose import Purpose
     from llmasos_cli.asking import Wanted
     from llmasos_cli.chat.speaker import Speaker
     from llmasos_cli.choices import Chosen
@@ -46,8 +48,8 @@ class ServerModel:
     sampling: SamplingOptions
     limits: AnswerOptions
     chatting: ChatOptions
+    loading: LoadOptions
     offline: bool
-    loading: LoadOptions = LoadOptions()
     beams: BeamOptions = BeamOptions()
 
     @property
@@ -60,10 +62,10 @@ class ServerModel:
             raise UsageError("a server keeps what it has read by itself", hint="leave out --prompt-cache")
         if self.limits.on_overflow in NOT_OF_A_RUN:
             raise UsageError(f"a server can't {self.limits.on_overflow} prompts", hint="--on-overflow error or shift")
-        with self.connected() as model:
+        with self.connected(patient=parallel > 1) as model:
             if wanted.is_verbose:
                 output.note(f"llmasos: {self.name} at {model.connection.address.text}")
-            yield ServerAnswering(model, self, wanted, patient=parallel > 1)
+            yield ServerAnswering(model, self, wanted)
 
     def speaker(self, *, verbose: bool) -> Speaker:
         from llmasos_cli.chat.server_voice import ServerVoice
@@ -76,13 +78,15 @@ class ServerModel:
     def batching(self, *, verbose: bool) -> Model:
         from llmasos.client.batches import ServerModel
 
-        return ServerModel(self.connected, self.given, self.limits, output.note if verbose else None)
+        return ServerModel(
+            partial(self.connected, patient=True), self.given, self.limits, output.note if verbose else None
+        )
 
     @contextlib.contextmanager
     def vectors(self) -> Iterator[ServerVectors]:
         from llmasos.formats.purpose import Purpose
 
-        with self.connected(Purpose.EMBEDDING) as model:
+        with self.connected(Purpose.EMBEDDING, patient=True) as model:
             yield ServerVectors(model)
 
     def is_loaded_like(self, other: Chosen) -> bool:
@@ -97,12 +101,12 @@ class ServerModel:
             return names_at(connection)
 
     @contextlib.contextmanager
-    def connected(self, purpose: Any = None) -> Iterator[ServedModel]:
-        """The model, which has to be made for `purpose` if one is given."""
+    def connected(self, purpose: Purpose | None = None, *, patient: bool = False) -> Iterator[ServedModel]:
+        """The model, which has to be made for `purpose` if one is given; see `ServedModel`."""
         from llmasos.client.served import ServedModel
 
         with connect(self.server, offline=self.offline) as connection:
-            model = ServedModel(connection, self.name, self.loaded_with)
+            model = ServedModel(connection, self.name, self.loaded_with, patient=patient)
             if purpose:
                 model.require(purpose)
             yield model
@@ -124,11 +128,13 @@ def choose_there(
         raise UsageError("there is no beam search at a server", hint="leave out --num-beams")
     layers = {options: (task, *configured(options), flags) for options in SENT}
     given = {name: value for options, each in layers.items() for name, value in given_values(options, each).items()}
+    loaded_with = {name: flags[name] for name in LOADED_WITH if name in flags}
     return ServerModel(
         server=server,
         name=model,
         given=given,
-        loaded_with={name: flags[name] for name in LOADED_WITH if name in flags},
+        loaded_with=loaded_with,
+        loading=layered(LoadOptions, loaded_with),
         sampling=layered(SamplingOptions, *layers[SamplingOptions]),
         limits=layered(AnswerOptions, *layers[AnswerOptions]),
         chatting=layered(ChatOptions, *layers[ChatOptions]),
@@ -139,12 +145,11 @@ def choose_there(
 class ServerAnswering:
     """A server's model that answers the prompts of a run (`choices.Answering`)."""
 
-    def __init__(self, model: ServedModel, chosen: ServerModel, wanted: Wanted, *, patient: bool) -> None:
-        """One that is `patient` waits while the server is busy with others."""
+    def __init__(self, model: ServedModel, chosen: ServerModel, wanted: Wanted) -> None:
         from llmasos.formats.purpose import Purpose
 
         model.require(Purpose.TEXT)
-        self._model, self._chosen, self._wanted, self._patient = model, chosen, wanted, patient
+        self._model, self._chosen, self._wanted = model, chosen, wanted
         self._is_raw = wanted.is_raw or not model.about.has_template
         if wanted.system and self._is_raw:
             raise BadInputError(
@@ -158,7 +163,7 @@ class ServerAnswering:
     def ask(
         self, text: str, sampling: SamplingOptions, tell: Callable[[str], None], *, ended: Ended | None = None
     ) -> ServedAsked:
-        return self._model.ask(self._question(text, sampling), patient=self._patient, ended=ended)
+        return self._model.ask(self._question(text, sampling), ended=ended)
 
     def _question(self, text: str, sampling: SamplingOptions) -> Question:
         from llmasos.client.served import Question

@@ -13,7 +13,7 @@ import json
 import os
 import ssl
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine, Mapping
 from typing import Any, TypeVar
 
 import httpx2
@@ -25,8 +25,7 @@ from llmasos.errors import BadInputError, BusyError, LlmasosError, NetworkError,
 CONNECT_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 30.0  # before a busy server is asked again, whatever it says
 MOST_BUSY_WAITS = 10_000  # of one request that is not to fail because others are answered
-EVENT = "data:"
-END = "[DONE]"
+EVENT, END = b"data:", b"[DONE]"
 Body = Mapping[str, Any]
 Result = TypeVar("Result")
 
@@ -73,7 +72,7 @@ class Connection:
         """The events of a stream. Raises StoppedError if it breaks off, and what it tells itself to be wrong."""
         async with self._responding("POST", path, body, patient=patient) as response:
             with self._translated():
-                async for line in response.aiter_lines():
+                async for line in whole_lines(response.aiter_bytes()):
                     if not line.startswith(EVENT):
                         continue
                     told = line.removeprefix(EVENT).strip()
@@ -105,7 +104,8 @@ class Connection:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        await self._client.aclose()
+        with contextlib.suppress(Exception):  # as above
+            await self._client.aclose()
 
     async def _make_client(self) -> httpx2.AsyncClient:
         """Proxies of the environment are for other machines only; answers may take as long as they take."""
@@ -147,7 +147,8 @@ class Connection:
                     told = await response.aread()
                 error = error_of(response.status_code, _json_or_none(told), (body or {}).get("model"))
             finally:
-                await response.aclose()
+                with contextlib.suppress(Exception):  # what has gone can't be closed, and that is no trouble
+                    await response.aclose()
             if not (patient and isinstance(error, BusyError)):
                 raise error
             await asyncio.sleep(_asked_wait(response))
@@ -179,6 +180,16 @@ class Connection:
 
     def _broken_off(self) -> StoppedError:
         return StoppedError(f"the server at {self.address.text} ended in the middle of an answer", hint="try again")
+
+
+async def whole_lines(parts: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """The lines of a stream, each as soon as it is whole. Only a newline ends one: texts may hold other separators."""
+    begun = b""
+    async for part in parts:
+        *lines, begun = (begun + part).split(b"\n")
+        for line in lines:
+            yield line
+    yield begun
 
 
 def _cause_of(error: BaseException) -> BaseException:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import queue
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import Any
@@ -64,16 +64,19 @@ class Question:
 
 
 class ServedModel:
-    """One model of a server, by the server's name for it; `loading` is how it is to be loaded for us."""
+    """One model of a server, by the server's name for it; `loading` is how it is to be loaded for us.
 
-    def __init__(self, connection: Connection, name: str, loading: Mapping[str, Any]) -> None:
-        self.connection, self.name = connection, name
+    One that is `patient` waits while the server is busy with others; else that is an error.
+    """
+
+    def __init__(self, connection: Connection, name: str, loading: Mapping[str, Any], *, patient: bool) -> None:
+        self.connection, self.name, self._is_patient = connection, name, patient
         self._own = {"model": name, **loading}
 
     @functools.cached_property
     def about(self) -> About:
         """Asked for once; the server loads the model for it. Raises ModelNotFoundError and all that loading may."""
-        told = self.connection.post(INFO, self._own)
+        told = self._post(INFO, {})
         try:
             return About(
                 Purpose(told["purpose"]),
@@ -98,22 +101,18 @@ class ServedModel:
             return [{"role": "system", "content": system}, *messages]
         return list(messages)
 
-    def ask(self, question: Question, *, patient: bool = False, ended: Ended | None = None) -> ServedAsked:
+    def ask(self, question: Question, *, ended: Ended | None = None) -> ServedAsked:
         """Begins an answer. Of many only so many are under way as keep the server busy."""
-        return ServedAsked(self, question, patient=patient, ended=ended)
+        return ServedAsked(self, question, ended=ended)
 
     def start(self, path: str, body: Mapping[str, Any]) -> Future[Any]:
         """Begins a whole response; whoever does so bounds how many are under way."""
-        return self.connection.start(self.connection.request("POST", path, {**body, **self._own}, patient=True))
+        return self.connection.start(self._request(path, body))
 
-    async def send(self, path: str, body: Mapping[str, Any]) -> Any:
-        """A whole response, however long the server is busy with others."""
-        async with self.room:
-            return await self.connection.request("POST", path, {**body, **self._own}, patient=True)
-
-    def stream(self, question: Question, *, patient: bool) -> Any:
+    def stream(self, question: Question) -> AsyncGenerator[dict[str, Any]]:
+        """The events of an answer."""
         body = {**question.body, **self._own, "stream": True, FIGURES: True}
-        return self.connection.events(question.path, body, patient=patient)
+        return self.connection.events(question.path, body, patient=self._is_patient)
 
     @functools.cached_property
     def room(self) -> asyncio.Semaphore:
@@ -122,12 +121,12 @@ class ServedModel:
 
     def count(self, text: str) -> int:
         """Tokens of a text."""
-        told = self.connection.post(TOKENIZE, {**self._own, "content": text, "parse_special": False})
+        told = self._post(TOKENIZE, {"content": text, "parse_special": False})
         return int(told["count"])
 
     def count_prompt(self, messages: Sequence[Message], think: bool | None) -> int:
         """Tokens of the prompt that the messages make."""
-        told = self.connection.post(TEMPLATE, {**self._own, "messages": list(messages), "think": think})
+        told = self._post(TEMPLATE, {"messages": list(messages), "think": think})
         return int(told["count"])
 
     def count_texts(self, texts: Sequence[str]) -> list[int]:
@@ -148,17 +147,27 @@ class ServedModel:
         return [entry["embedding"] for told in self._send_all(EMBEDDINGS, bodies) for entry in told["data"]]
 
     def _send_all(self, path: str, bodies: Sequence[Mapping[str, Any]]) -> list[Any]:
-        async def sent() -> list[Any]:
-            return await asyncio.gather(*(self.send(path, body) for body in bodies))
+        async def sent(body: Mapping[str, Any]) -> Any:
+            async with self.room:
+                return await self._request(path, body)
 
-        self.about  # noqa: B018  # says how many may be under way, and asks for that in this thread
-        return self.connection.wait(sent())
+        async def all_sent() -> list[Any]:
+            return await asyncio.gather(*map(sent, bodies))
+
+        self.about  # noqa: B018  # says how many may be under way, and is asked for in this thread
+        return self.connection.wait(all_sent())
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+        return self.connection.wait(self._request(path, body))
+
+    async def _request(self, path: str, body: Mapping[str, Any]) -> Any:
+        return await self.connection.request("POST", path, {**body, **self._own}, patient=self._is_patient)
 
 
 class ServedAsked:
     """An answer that comes from a server (`chat.asked.Asked`)."""
 
-    def __init__(self, model: ServedModel, question: Question, *, patient: bool, ended: Ended | None) -> None:
+    def __init__(self, model: ServedModel, question: Question, *, ended: Ended | None) -> None:
         self._said: list[Part] = []
         self._figures: Figures | None = None
         self._count = 0
@@ -166,7 +175,7 @@ class ServedAsked:
         self._ended = ended
         self._events: queue.SimpleQueue[Piece | Future[None]] = queue.SimpleQueue()
         model.about  # noqa: B018  # as above
-        self._future = model.connection.start(self._follow(model, question, patient=patient))
+        self._future = model.connection.start(self._follow(model, question))
         self._future.add_done_callback(self._end)
 
     def pieces(self, tick: float | None = None) -> Iterator[Piece | None]:
@@ -212,10 +221,10 @@ class ServedAsked:
         if self._ended:
             self._ended()
 
-    async def _follow(self, model: ServedModel, question: Question, *, patient: bool) -> None:
+    async def _follow(self, model: ServedModel, question: Question) -> None:
         """In the connection's thread."""
         count = 0
-        async with model.room, contextlib.aclosing(model.stream(question, patient=patient)) as events:
+        async with model.room, contextlib.aclosing(model.stream(question)) as events:
             async for event in events:
                 for choice in event.get("choices", ()):
                     if parts := _parts(choice):

@@ -14,12 +14,6 @@ pytestmark = pytest.mark.timeout(180)
 LOAD = {"model": "tiny", "keep_alive": -1}
 
 
-@pytest.fixture
-def at(server: Served, monkeypatch: pytest.MonkeyPatch) -> Served:
-    monkeypatch.setenv("LLMASOS_SERVER", f"http://127.0.0.1:{server.port}")
-    return server
-
-
 def test_models_in_memory_are_listed_and_stopped(at: Served, llmasos):
     assert llmasos("ps").stderr == "no model is in memory\n"
     assert llmasos("stop", "tiny").stderr == "tiny was not in memory\n"
@@ -53,9 +47,11 @@ def test_a_server_that_is_not_there_is_told_with_how_to_start_one(llmasos, monke
     )
 
 
-def test_a_key_is_needed_where_the_server_wants_one(served_home: Path, llmasos, monkeypatch: pytest.MonkeyPatch):
+def test_a_key_is_needed_where_the_server_wants_one(
+    served_home: Path, turn_to, llmasos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     with served("--api-key", "secret") as server:
-        monkeypatch.setenv("LLMASOS_SERVER", f"http://127.0.0.1:{server.port}")
+        turn_to(server)
         assert llmasos("ps").exit_code == 1
         monkeypatch.setenv("LLMASOS_API_KEY", "wrong")
         done = llmasos("ps")
@@ -64,8 +60,8 @@ def test_a_key_is_needed_where_the_server_wants_one(served_home: Path, llmasos, 
         monkeypatch.setenv("LLMASOS_API_KEY", "secret,for others")
         assert llmasos("ps").exit_code == 0
         monkeypatch.delenv("LLMASOS_API_KEY")
-        served_home.joinpath("keys.txt").write_text("secret\n")
-        monkeypatch.setenv("LLMASOS_API_KEY_FILE", str(served_home / "keys.txt"))
+        (tmp_path / "keys.txt").write_text("secret\n")
+        monkeypatch.setenv("LLMASOS_API_KEY_FILE", str(tmp_path / "keys.txt"))
         assert llmasos("ps").exit_code == 0
 
 
