@@ -352,7 +352,7 @@ _llmasos_grammar() {
             '
             ;;
         stop)
-            arguments='@text'
+            arguments='@models'
             options='
                 --server=@text
                 --help

@@ -434,6 +434,7 @@ complete -c llmasos -n "__llmasos_at ps" -l server -x -d 'Let this llmasos serve
 complete -c llmasos -n "__llmasos_at ps" -l help -d 'Show how it is called'
 complete -c llmasos -n "__llmasos_at stop" -l server -x -d 'Let this llmasos server do the work: http://host:port, or unix:/path. MODEL is a name there. Its key, if it wants one, is in LLMASOS_API_KEY'
 complete -c llmasos -n "__llmasos_at stop" -l help -d 'Show how it is called'
+complete -c llmasos -n "__llmasos_at stop 1" -a '(__llmasos_models)'
 complete -c llmasos -n "__llmasos_at pull" -l as -x -d 'Store it under this name'
 complete -c llmasos -n "__llmasos_at pull" -l json -d 'Print JSON'
 complete -c llmasos -n "__llmasos_at pull" -l offline -d 'Never use the network'

@@ -379,7 +379,7 @@ _llmasos_grammar() {
       _arguments -S \
         '*--server=[Let this llmasos server do the work\: http\://host\:port, or unix\:/path. MODEL is a name there. Its key, if it wants one, is in LLMASOS_API_KEY]:server:()' \
         '*--help[Show how it is called]' \
-        '1:name:()'
+        '1:model:_llmasos_models'
       ;;
     pull)
       _arguments -S \

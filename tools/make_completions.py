@@ -24,7 +24,7 @@ BY_METAVAR = {
     **dict.fromkeys(("FILE", "DIR", "PATH", "SCHEMA", "GRAMMAR", "CHECKPOINT"), FILES),
     **{"MODEL": REFERENCES, "PREFIX": MODELS, "TASK": TASKS},
 }
-NEVER_PULL = ("list", "show", "cp", "rm", "verify")  # their MODEL is a stored one
+NEVER_PULL = ("list", "show", "cp", "rm", "verify", "stop")  # their MODEL is a stored one
 WORD = re.compile(r"[A-Za-z0-9_.+-]+")  # needs no quotes in any shell
 
 

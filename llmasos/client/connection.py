@@ -113,16 +113,14 @@ class Connection:
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         limits = httpx2.Limits(max_connections=None)
-        transport = None
-        if self.address.is_own:
-            transport = httpx2.AsyncHTTPTransport(uds=self.address.socket, limits=limits)
         try:
+            own = httpx2.AsyncHTTPTransport(uds=self.address.socket, limits=limits) if self.address.is_own else None
             return httpx2.AsyncClient(
                 base_url=self.address.base,
                 headers=headers,
                 timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
                 limits=limits,
-                transport=transport,
+                transport=own,
             )
         except (OSError, ValueError, httpx2.InvalidURL) as error:  # a certificate file or a proxy that is none
             raise BadInputError(f"the connection to {self.address.text} can't be set up: {error}") from error

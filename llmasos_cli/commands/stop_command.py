@@ -14,7 +14,7 @@ from llmasos_cli.server_place import connect, named_server
 
 @takes(ClientOptions, "remote", "Server")
 def stop_command(
-    model: Annotated[str, typer.Argument(help="The model's name at the server.", metavar="NAME")],
+    model: Annotated[str, typer.Argument(help="The model's name at the server.", metavar="MODEL")],
     *,
     remote: dict[str, Any],
 ) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from conftest import command
 from doubles.conversations import answering
 from doubles.serving import Served, served
+from doubles.terminal import Terminal
 from doubles.tiny import TinyModel
 from llmasos.pull import pull
 
@@ -45,6 +47,24 @@ def test_models_are_those_of_the_server(at_shared: Served, llmasos):
     assert llmasos("chat", "nobody", stdin="one\n").exit_code == 3
     refused = llmasos("chat", "tiny", *YES, stdin="/set gpu_layers 0\n/set lora x\n")
     assert (refused.exit_code, "for models that are loaded here" in refused.stderr) == (2, True)
+
+
+def test_ctrl_c_stops_an_answer_there_and_keeps_what_came(served_home: Path, turn_to, make_tiny):
+    pull(str(make_tiny(TinyModel(context_length=4096))), name="talker")
+    with served("--parallel", "1", "--max-queue", "0") as server:
+        turn_to(server)
+        with Terminal(command("chat", "talker", "--no-save", *answering("yes " * 800))) as chat:
+            chat.wait_for("talker ·")
+            chat.enter("Go on.")
+            chat.wait_for("tokens/s · Ctrl-C stops")
+            chat.press("C-c")
+            chat.wait_for("stopped; what came is kept")
+            status = chat.wait_for(lambda screen: re.search(r"talker · [\d,]+ of 4,096 tokens", screen) is not None)
+            chat.enter("/edit")
+            chat.wait_for(lambda screen: re.search(r"2  answer  yes ", screen) is not None)
+            assert server.post("/v1/completions", model="talker", prompt="x", max_tokens=1).status == 200
+        used = int(re.findall(r"talker · ([\d,]+) of", status)[-1].replace(",", ""))
+        assert used > 10
 
 
 @pytest.mark.parametrize("policy", ["shift", "summarize"])

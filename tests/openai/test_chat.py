@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doubles.bodies import JSON
+from llmasos.engine.figures import figures_in
 from llmasos.engine.model import Model
 from llmasos.engine.options import ScoreOptions
 from llmasos.errors import LlmasosError, UsageError
@@ -56,6 +57,17 @@ def test_several_answers_have_seeds_of_their_own_and_share_a_prompt(ask):
     assert response["usage"]["completion_tokens"] == 15
     second = ask(CHAT, {**FIXED, "temperature": 2, "seed": 6})
     assert second["choices"][0]["message"]["content"] == texts[1]
+
+
+def test_a_choice_has_all_figures_of_its_answer_if_they_are_asked_for(ask):
+    [choice] = ask(CHAT, {**FIXED, "figures": True, "logprobs": True, "top_logprobs": 1})["choices"]
+    figures = choice["figures"]
+    assert figures_in(figures).as_json() == figures
+    assert figures["tokens"]["completion"] == len(figures["logprobs"]) == len(choice["logprobs"]["content"])
+    assert [entry["token"] for entry in figures["logprobs"]] == [
+        entry["token"] or "<|end|>" for entry in choice["logprobs"]["content"]
+    ]
+    assert figures["finish_reason"] in ("stop", "length")
 
 
 def test_logprobs_are_of_each_token_with_its_bytes(ask):

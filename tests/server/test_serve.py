@@ -101,9 +101,13 @@ def test_tokens_and_prompts_are_told(shared_server: Served):
     assert b"".join(bytes(each["piece"]) for each in pieces).decode() == "é"
     prompt = shared_server.post("/apply-template", model="tiny", messages=HELLO).json["prompt"]
     assert prompt == "<|user|>Hello<|end|><|assistant|>"
+    counted = shared_server.post("/tokenize", model="tiny", content=prompt, add_special=True).json["count"]
+    assert shared_server.post("/apply-template", model="tiny", messages=HELLO).json["count"] == counted
     told = shared_server.ask("GET", "/tokenizer_info?model=tiny").json
     assert (told["eos_token"], told["chat_template"][:2]) == ("<|end|>", "{%")
+    assert (told["purpose"], told["context_length"], told["parallel"], told["system"]) == ("text", 256, 8, None)
     assert shared_server.ask("GET", "/tokenizer_info").json == told  # of the model that was used last
+    assert shared_server.post("/tokenizer_info", model="tiny").json == told
     assert shared_server.post("/detokenize", model="tiny", tokens=[10**9]).status == 400
     assert shared_server.post("/tokenize", model="tiny").status == 400
 
