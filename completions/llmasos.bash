@@ -252,6 +252,7 @@ _llmasos_grammar() {
                 --special
                 --json
                 --offline
+                --server=@text
                 --help
             '
             ;;
@@ -296,6 +297,7 @@ _llmasos_grammar() {
                 --top=@text
                 --json
                 --offline
+                --server=@text
                 --context-length=@text
                 --threads=@text
                 --gpu-layers=@text

@@ -11,11 +11,11 @@ function __llmasos_valued
         case batch
             string split ' ' -- '-i --input -o --output --input-format --template --system --format --schema --regex --parallel --errors --max-errors --retries --server --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
         case tokens
-            string split ' ' -- '-f --file'
+            string split ' ' -- '-f --file --server'
         case embed
             string split ' ' -- '-f --file --server --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
         case rerank
-            string split ' ' -- '-f --file -n --top --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
+            string split ' ' -- '-f --file -n --top --server --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
         case serve
             string split ' ' -- '--host --port --socket --tls-certificate --tls-key --api-key --api-key-file --allow-host --allow-origin --keep-alive --parallel --max-models --max-queue --max-requests-per-key --max-body'
         case ps
@@ -352,6 +352,7 @@ complete -c llmasos -n "__llmasos_at tokens" -l count -d 'Print how many there a
 complete -c llmasos -n "__llmasos_at tokens" -l special -d 'Read <|names|> of special tokens as these, and add what the model wants'
 complete -c llmasos -n "__llmasos_at tokens" -l json -d 'Print JSON'
 complete -c llmasos -n "__llmasos_at tokens" -l offline -d 'Never use the network'
+complete -c llmasos -n "__llmasos_at tokens" -l server -x -d 'Let this llmasos server do the work: http://host:port, or unix:/path. MODEL is a name there. Its key, if it wants one, is in LLMASOS_API_KEY'
 complete -c llmasos -n "__llmasos_at tokens" -l help -d 'Show how it is called'
 complete -c llmasos -n "__llmasos_at tokens 1" -a '(__llmasos_references)'
 complete -c llmasos -n "__llmasos_at embed" -s f -r -F -d 'Put this file\'s text before the prompt. Again for more'
@@ -388,6 +389,7 @@ complete -c llmasos -n "__llmasos_at rerank" -s n -x -d 'Only so many, the best'
 complete -c llmasos -n "__llmasos_at rerank" -l top -x -d 'Only so many, the best'
 complete -c llmasos -n "__llmasos_at rerank" -l json -d 'Print JSON'
 complete -c llmasos -n "__llmasos_at rerank" -l offline -d 'Never use the network'
+complete -c llmasos -n "__llmasos_at rerank" -l server -x -d 'Let this llmasos server do the work: http://host:port, or unix:/path. MODEL is a name there. Its key, if it wants one, is in LLMASOS_API_KEY'
 complete -c llmasos -n "__llmasos_at rerank" -l context-length -x -d 'Tokens that prompt and answer may have together'
 complete -c llmasos -n "__llmasos_at rerank" -l threads -x -d 'Threads to compute with'
 complete -c llmasos -n "__llmasos_at rerank" -l gpu-layers -x -d 'Layers to put on the GPU; 0 for none'

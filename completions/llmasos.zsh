@@ -279,6 +279,7 @@ _llmasos_grammar() {
         '*--special[Read <|names|> of special tokens as these, and add what the model wants]' \
         '*--json[Print JSON]' \
         '*--offline[Never use the network]' \
+        '*--server=[Let this llmasos server do the work\: http\://host\:port, or unix\:/path. MODEL is a name there. Its key, if it wants one, is in LLMASOS_API_KEY]:server:()' \
         '*--help[Show how it is called]' \
         '1:model:_llmasos_references' \
         '2:prompt:()'
@@ -323,6 +324,7 @@ _llmasos_grammar() {
         '*--top=[Only so many, the best]:top:()' \
         '*--json[Print JSON]' \
         '*--offline[Never use the network]' \
+        '*--server=[Let this llmasos server do the work\: http\://host\:port, or unix\:/path. MODEL is a name there. Its key, if it wants one, is in LLMASOS_API_KEY]:server:()' \
         '*--context-length=[Tokens that prompt and answer may have together]:context-length:()' \
         '*--threads=[Threads to compute with]:threads:()' \
         '*--gpu-layers=[Layers to put on the GPU; 0 for none]:gpu-layers:()' \

@@ -25,6 +25,7 @@ from llmasos_cli.server_place import named_server
 if TYPE_CHECKING:
     from llmasos.batch.batch import Model
     from llmasos.chat.asked import Asked, Ended
+    from llmasos.engine.ranker import Ranked
     from llmasos_cli.asking import Wanted
     from llmasos_cli.chat.speaker import Speaker
 
@@ -49,6 +50,20 @@ class Vectors(Protocol):
         """Tokens of each text."""
 
     def embed(self, texts: Sequence[str], *, normalize: bool) -> list[list[float]]: ...
+
+
+class Ranking(Protocol):
+    """What says how well documents answer a query."""
+
+    def rank(self, query: str, documents: Sequence[str], *, top: int | None = None) -> list[Ranked]:
+        """The documents, or the `top` best of them, the best first."""
+
+
+class Vocabulary(Protocol):
+    """What splits texts into tokens."""
+
+    def split(self, text: str, *, special: bool) -> list[tuple[int, str]]:
+        """The tokens with their texts; `special`: control tokens by their names, and what the model adds."""
 
 
 class Chosen(Protocol):
@@ -84,6 +99,12 @@ class Chosen(Protocol):
     def vectors(self) -> AbstractContextManager[Vectors]:
         """What makes vectors."""
 
+    def ranking(self) -> AbstractContextManager[Ranking]:
+        """What ranks documents."""
+
+    def vocabulary(self) -> AbstractContextManager[Vocabulary]:
+        """What splits texts."""
+
     def is_loaded_like(self, other: Chosen) -> bool:
         """Whether what speaks for one can go on with the options of the other."""
 
@@ -98,9 +119,11 @@ def choose(
     offline: bool,
     server: str | None = None,
     task: Mapping[str, Any] | None = None,
+    writes: bool = True,
 ) -> Chosen:
     """The model by its name: at `server`, the server of the settings, or here, where it is pulled if need be.
 
+    For a model that is not to write, the files that only concern writing are not looked for.
     What is wrong with an option is told before anything is asked for.
     """
     from llmasos.settings import configured, layered, read_config, unknown_keys
@@ -116,4 +139,4 @@ def choose(
         return choose_there(place, model, flags, task, offline=offline)
     from llmasos_cli.local import choose_here
 
-    return choose_here(model, flags, task, offline=offline)
+    return choose_here(model, flags, task, offline=offline, writes=writes)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from llmasos.chat.prompt import Prompter
     from llmasos.engine.embedder import Embedder
     from llmasos.engine.engine import Engine
+    from llmasos.engine.model import Model as LoadedModel
+    from llmasos.engine.ranker import Ranker
+    from llmasos.formats.purpose import Purpose
     from llmasos.load import Loaded
     from llmasos.locate import Located
     from llmasos_cli.asking import Wanted
@@ -77,7 +80,7 @@ class LocalModel:
         return Speaker(self, LocalVoice(self, verbose=verbose))
 
     def batching(self, *, verbose: bool) -> Model:
-        from llmasos.batch.local import LocalModel as BatchModel
+        from llmasos.batch.local import LocalBatchModel
         from llmasos.engine.bindings import log
 
         log.is_shown = verbose
@@ -88,7 +91,7 @@ class LocalModel:
             if verbose:
                 output.note(f"llmasos: {at_a_time} at a time")
 
-        return BatchModel(
+        return LocalBatchModel(
             self.located,
             self.draft,
             self.loading,
@@ -103,21 +106,26 @@ class LocalModel:
     @contextlib.contextmanager
     def vectors(self) -> Iterator[LocalVectors]:
         from llmasos.formats.purpose import Purpose
-        from llmasos.load import Loaded
 
-        with (
-            Loaded(
-                self.located,
-                self.loading,
-                answer_tokens=0,
-                prompt_bytes=0,
-                suggested_context=self.suggested_context,
-                progress=output.make_progress(),
-                purpose=Purpose.EMBEDDING,
-            ) as loaded,
-            loaded.start_embedder() as embedder,
-        ):
+        with self._loaded(Purpose.EMBEDDING) as loaded, loaded.start_embedder() as embedder:
             yield LocalVectors(embedder)
+
+    @contextlib.contextmanager
+    def ranking(self) -> Iterator[Ranker]:
+        from llmasos.formats.purpose import Purpose
+
+        with self._loaded(Purpose.RANKING) as loaded, loaded.start_ranker() as ranker:
+            yield ranker
+
+    @contextlib.contextmanager
+    def vocabulary(self) -> Iterator[LocalVocabulary]:
+        from llmasos.engine.model import ModelOptions, load_model
+
+        model = load_model(self.located.paths, ModelOptions(vocabulary_only=True))
+        try:
+            yield LocalVocabulary(model)
+        finally:
+            model.close()
 
     def is_loaded_like(self, other: Chosen) -> bool:
         return (
@@ -128,6 +136,20 @@ class LocalModel:
 
     def names(self) -> list[str]:
         return installed_names()
+
+    def _loaded(self, purpose: Purpose) -> Loaded:
+        """The model in memory, for one that writes no text."""
+        from llmasos.load import Loaded
+
+        return Loaded(
+            self.located,
+            self.loading,
+            answer_tokens=0,
+            prompt_bytes=0,
+            suggested_context=self.suggested_context,
+            progress=output.make_progress(),
+            purpose=purpose,
+        )
 
     @contextlib.contextmanager
     def _loaded_for(self, wanted: Wanted) -> Iterator[tuple[Loaded, Prompter]]:
@@ -170,12 +192,14 @@ class LocalModel:
         return Prompter(loaded.model, chat, system, before=before, think=self.chatting.think, has_shape=has_shape)
 
 
-def choose_here(model: str, flags: Mapping[str, Any], task: Mapping[str, Any], *, offline: bool) -> LocalModel:
+def choose_here(
+    model: str, flags: Mapping[str, Any], task: Mapping[str, Any], *, offline: bool, writes: bool
+) -> LocalModel:
     """Pulls the model if need be. The layers: its own parameters, a task's, config.toml, the environment, the flags."""
     from llmasos.locate import locate, locate_adapter
     from llmasos.settings import configured, is_offline, layered, own_parameters
 
-    for adapter in layered(LoadOptions, *configured(LoadOptions), flags).lora:
+    for adapter in layered(LoadOptions, *configured(LoadOptions), flags).lora if writes else ():
         locate_adapter(adapter)
     offline = offline or is_offline()
     located = locate(model, progress=output.make_progress(), offline=offline)
@@ -190,9 +214,10 @@ def choose_here(model: str, flags: Mapping[str, Any], task: Mapping[str, Any], *
         return layered(options, own, task, *configured(options), flags)
 
     loading = chosen(LoadOptions)
+    draft = loading.draft if writes else None
     return LocalModel(
         located=located,
-        draft=locate(loading.draft, progress=output.make_progress(), offline=offline) if loading.draft else None,
+        draft=locate(draft, progress=output.make_progress(), offline=offline) if draft else None,
         sampling=chosen(SamplingOptions),
         limits=chosen(AnswerOptions),
         loading=loading,
@@ -271,6 +296,17 @@ class LocalVectors:
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
         model = self._embedder.model
         return [model.tokenize(text, add_special=True, parse_special=False) for text in texts]
+
+
+class LocalVocabulary:
+    """A model of which only the vocabulary is in memory (`choices.Vocabulary`)."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self._model = model
+
+    def split(self, text: str, *, special: bool) -> list[tuple[int, str]]:
+        tokens = self._model.tokenize(text, add_special=special, parse_special=special)
+        return [(token, self._model.piece(token, special=True).decode("utf-8", "replace")) for token in tokens]
 
 
 def installed_names() -> list[str]:

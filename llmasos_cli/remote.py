@@ -76,9 +76,9 @@ class ServerModel:
         return Speaker(self, ServerVoice(self))
 
     def batching(self, *, verbose: bool) -> Model:
-        from llmasos.client.batches import ServerModel
+        from llmasos.client.batches import ServerBatchModel
 
-        return ServerModel(
+        return ServerBatchModel(
             partial(self.connected, patient=True), self.given, self.limits, output.note if verbose else None
         )
 
@@ -88,6 +88,18 @@ class ServerModel:
 
         with self.connected(Purpose.EMBEDDING, patient=True) as model:
             yield ServerVectors(model)
+
+    @contextlib.contextmanager
+    def ranking(self) -> Iterator[ServedModel]:
+        from llmasos.formats.purpose import Purpose
+
+        with self.connected(Purpose.RANKING, patient=True) as model:
+            yield model
+
+    @contextlib.contextmanager
+    def vocabulary(self) -> Iterator[ServedModel]:
+        with self.connected(patient=True) as model:
+            yield model
 
     def is_loaded_like(self, other: Chosen) -> bool:
         return isinstance(other, ServerModel) and (self.server, self.name, self.loaded_with) == (
@@ -190,4 +202,4 @@ class ServerVectors:
 
 def names_at(connection: Connection) -> list[str]:
     """Of the models that a server has."""
-    return [str(each["id"]) for each in connection.get("/v1/models")["data"]]
+    return [str(each["id"]) for each in connection.get("/v1/models", "data")]

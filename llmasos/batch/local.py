@@ -23,7 +23,7 @@ MOST_AT_A_TIME = 32  # more gain little and cost memory; see benchmarks/bench_ba
 
 
 @dataclass(frozen=True, slots=True)
-class LocalModel:
+class LocalBatchModel:
     """The model, and how it is loaded and asked where a line says nothing else (`batch.Model`).
 
     `started` is told of the model in memory, and how many it works on at a time.

@@ -25,7 +25,7 @@ OF_THOUGHT = ("think", "reasoning_effort", "chat_template_kwargs")
 
 
 @dataclass(frozen=True, slots=True)
-class ServerModel:
+class ServerBatchModel:
     """The model, and the options that are asked for where a line says nothing else (`batch.Model`).
 
     `connected` gives it for a while; `tell` is told how many are under way at a time.
@@ -45,24 +45,24 @@ class ServerModel:
     @contextlib.contextmanager
     def working(self, batch: Batch, purpose: Purpose, survey: Survey) -> Iterator[Worker]:
         with self.connected() as model:
-            parallel = batch.parallel or model.about.parallel
+            most = batch.parallel or 2 * model.about.parallel  # or the server would wait for the next one
             if self.tell:
-                self.tell(f"llmasos: {parallel} at a time by {model.connection.address.text}")
-            yield ServerWorker(model, self.given, batch.system, parallel)
+                self.tell(f"llmasos: {most} under way at a time to {model.connection.address.text}")
+            yield ServerWorker(model, self.given, batch.system, most)
 
 
 class ServerWorker:
-    """Jobs to a server, twice as many as it works on at a time, so that it never waits for the next (`Worker`)."""
+    """Jobs to a server, `most` at a time (`Worker`)."""
 
-    def __init__(self, model: ServedModel, given: Mapping[str, Any], system: str | None, parallel: int) -> None:
-        self._model, self._given, self._system, self._parallel = model, given, system, parallel
+    def __init__(self, model: ServedModel, given: Mapping[str, Any], system: str | None, most: int) -> None:
+        self._model, self._given, self._system, self._most = model, given, system, most
         self._done: queue.SimpleQueue[tuple[Job, Future[Any]]] = queue.SimpleQueue()
         self._going: dict[int, Future[Any]] = {}
         self.written = 0
 
     @property
     def has_room(self) -> bool:
-        return len(self._going) < 2 * self._parallel
+        return len(self._going) < self._most
 
     @property
     def is_idle(self) -> bool:
@@ -89,7 +89,7 @@ class ServerWorker:
 
     def give_up_what_waits(self) -> None:
         """The server works on the oldest; what was sent after these waits there."""
-        for future in list(self._going.values())[self._parallel :]:
+        for future in list(self._going.values())[self._model.about.parallel :]:
             future.cancel()
 
     def _outcome(self, job: Job, future: Future[Any]) -> Outcome:

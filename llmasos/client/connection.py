@@ -11,10 +11,13 @@ import concurrent.futures
 import contextlib
 import json
 import os
+import socket
 import ssl
 import threading
+import urllib.request
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine, Mapping
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -24,7 +27,14 @@ from llmasos.errors import BadInputError, BusyError, LlmasosError, NetworkError,
 
 CONNECT_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 30.0  # before a busy server is asked again, whatever it says
-MOST_BUSY_WAITS = 10_000  # of one request that is not to fail because others are answered
+# A machine that has gone without a word is noticed after two minutes, however long its answer may take.
+KEPT_ALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+if hasattr(socket, "TCP_KEEPIDLE"):
+    KEPT_ALIVE += [
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
+    ]
 EVENT, END = b"data:", b"[DONE]"
 Body = Mapping[str, Any]
 Result = TypeVar("Result")
@@ -34,18 +44,25 @@ class Connection:
     """To one server. `close` ends all that is under way."""
 
     def __init__(self, address: Address, key: str | None = None) -> None:
+        """Raises BadInputError for an address, a proxy or certificates that can't be used."""
         self.address = address
-        self._key = key
+        self._client = _make_client(address, key)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._client = self.wait(self._make_client())
 
-    def get(self, path: str) -> Any:
-        """The JSON that the server answers. Raises what `error_of` makes of a refusal, NetworkError, StoppedError."""
-        return self.wait(self.request("GET", path))
+    def get(self, path: str, name: str) -> Any:
+        """The field of that name in what the server answers.
 
-    def post(self, path: str, body: Body) -> Any:
+        Raises what `error_of` makes of a refusal, NetworkError, StoppedError.
+        """
+        told = self.wait(self.request("GET", path))
+        if name not in told:
+            raise self.stranger()
+        return told[name]
+
+    def post(self, path: str, body: Body) -> dict[str, Any]:
+        """What the server answers. Raises as `get` does."""
         return self.wait(self.request("POST", path, body))
 
     def wait(self, work: Coroutine[Any, Any, Result]) -> Result:
@@ -61,12 +78,14 @@ class Connection:
         """Begins it and does not wait; `cancel` of the future ends it."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    async def request(self, method: str, path: str, body: Body | None = None, *, patient: bool = False) -> Any:
+    async def request(
+        self, method: str, path: str, body: Body | None = None, *, patient: bool = False
+    ) -> dict[str, Any]:
         """A whole response; one that is `patient` waits while the server is busy."""
         async with self._responding(method, path, body, patient=patient) as response:
             with self._translated():
                 content = await response.aread()
-        return _json(content, self.address)
+        return self._object(content)
 
     async def events(self, path: str, body: Body, *, patient: bool = False) -> AsyncGenerator[dict[str, Any]]:
         """The events of a stream. Raises StoppedError if it breaks off, and what it tells itself to be wrong."""
@@ -78,7 +97,7 @@ class Connection:
                     told = line.removeprefix(EVENT).strip()
                     if told == END:
                         return
-                    event = _json(told, self.address)
+                    event = self._object(told)
                     if "error" in event:
                         raise error_of(200, event, body.get("model"))
                     yield event
@@ -104,26 +123,8 @@ class Connection:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        with contextlib.suppress(Exception):  # as above
+        with contextlib.suppress(Exception):  # what has gone can't be closed, and that is no trouble
             await self._client.aclose()
-
-    async def _make_client(self) -> httpx2.AsyncClient:
-        """Proxies of the environment are for other machines only; answers may take as long as they take."""
-        headers = {"User-Agent": "llmasos", "Accept-Encoding": "identity"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        limits = httpx2.Limits(max_connections=None)
-        try:
-            own = httpx2.AsyncHTTPTransport(uds=self.address.socket, limits=limits) if self.address.is_own else None
-            return httpx2.AsyncClient(
-                base_url=self.address.base,
-                headers=headers,
-                timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
-                limits=limits,
-                transport=own,
-            )
-        except (OSError, ValueError, httpx2.InvalidURL) as error:  # a certificate file or a proxy that is none
-            raise BadInputError(f"the connection to {self.address.text} can't be set up: {error}") from error
 
     @contextlib.asynccontextmanager
     async def _responding(
@@ -131,7 +132,7 @@ class Connection:
     ) -> AsyncIterator[httpx2.Response]:
         """A response that is none of an error."""
         content = None if body is None else json.dumps(body).encode()
-        for _ in range(MOST_BUSY_WAITS if patient else 1):
+        while True:
             request = self._client.build_request(
                 method, path, content=content, headers={"Content-Type": "application/json"}
             )
@@ -145,12 +146,11 @@ class Connection:
                     told = await response.aread()
                 error = error_of(response.status_code, _json_or_none(told), (body or {}).get("model"))
             finally:
-                with contextlib.suppress(Exception):  # what has gone can't be closed, and that is no trouble
+                with contextlib.suppress(Exception):  # as in `_end`
                     await response.aclose()
             if not (patient and isinstance(error, BusyError)):
                 raise error
             await asyncio.sleep(_asked_wait(response))
-        raise error
 
     @contextlib.contextmanager
     def _translated(self) -> Any:
@@ -176,8 +176,48 @@ class Connection:
         hint = "start one: llmasos serve" if self.address.is_own else "check the address, and that it runs there"
         return NetworkError(f"there is no server at {self.address.text}: {why}", hint=hint)
 
+    def stranger(self) -> LlmasosError:
+        """What is to be said of a server whose words are not those of ours."""
+        return LlmasosError(
+            f"what answers at {self.address.text} is no llmasos server, or one of another version",
+            hint="start one: llmasos serve",
+        )
+
+    def _object(self, content: bytes) -> dict[str, Any]:
+        with contextlib.suppress(ValueError):
+            if isinstance(found := json.loads(content), dict):
+                return found
+        raise self.stranger()
+
     def _broken_off(self) -> StoppedError:
         return StoppedError(f"the server at {self.address.text} ended in the middle of an answer", hint="try again")
+
+
+def _make_client(address: Address, key: str | None) -> httpx2.AsyncClient:
+    """Answers may take as long as they take. No redirect is followed: the key is for this server alone."""
+    headers = {"User-Agent": "llmasos", "Accept-Encoding": "identity"}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    try:
+        transport = httpx2.AsyncHTTPTransport(
+            uds=address.socket,
+            proxy=proxy_for(address),
+            limits=httpx2.Limits(max_connections=None),
+            socket_options=None if address.socket else KEPT_ALIVE,
+        )
+        timeout = httpx2.Timeout(None, connect=CONNECT_SECONDS)
+        return httpx2.AsyncClient(base_url=address.base, headers=headers, timeout=timeout, transport=transport)
+    except (OSError, ValueError, ImportError, httpx2.InvalidURL) as error:
+        raise BadInputError(f"the connection to {address.text} can't be set up: {error}") from error
+
+
+def proxy_for(address: Address) -> str | None:
+    """The proxy of the environment that leads there; none for servers of this machine."""
+    parts = urlsplit(address.base)
+    if address.is_own or urllib.request.proxy_bypass(parts.netloc):
+        return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
 
 
 async def whole_lines(parts: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
@@ -201,13 +241,6 @@ def _asked_wait(response: httpx2.Response) -> float:
     """Seconds after which a busy server wants to be asked again."""
     asked = response.headers.get("retry-after", "1")
     return min(float(asked), LONGEST_WAIT_SECONDS) if asked.isdecimal() else 1.0
-
-
-def _json(content: bytes | str, address: Address) -> Any:
-    try:
-        return json.loads(content)
-    except ValueError as error:
-        raise LlmasosError(f"what answers at {address.text} is no llmasos server") from error
 
 
 def _json_or_none(content: bytes) -> Any:

@@ -46,7 +46,7 @@ def error_of(status: int, body: Any, model: str | None = None) -> LlmasosError:
         hint = KEY_HINT if status == 401 else None
     if model is not None and (told.get("code") == "model_not_found" or (status == 404 and "model" in message)):
         return ModelNotFoundError(model, message=message, hint="`llmasos list`, on the server, shows what is there")
-    kind = BY_EXIT_CODE.get(told.get("exit_code", 0)) if status not in (401, 403) else None
+    kind = BY_EXIT_CODE.get(code) if type(code := told.get("exit_code")) is int else None
     if told.get("code") == "rate_limit_exceeded":
         kind = BusyError
     return (kind or BY_STATUS.get(status, LlmasosError))(message, hint=hint)

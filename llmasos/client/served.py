@@ -17,10 +17,12 @@ from llmasos.chat.messages import Message, Reply
 from llmasos.client.connection import Connection
 from llmasos.engine.figures import Figures, figures_in
 from llmasos.engine.options import ScoreOptions
-from llmasos.errors import BadInputError, LlmasosError
+from llmasos.engine.ranker import Ranked
+from llmasos.errors import BadInputError
 from llmasos.formats.purpose import Purpose, unsuited
 from llmasos.openai.bodies import FIGURES
 from llmasos.openai.interface import CHAT, COMPLETIONS, EMBEDDINGS
+from llmasos.openai.ranking import RERANK
 
 TOKENIZE, TEMPLATE, INFO = "/tokenize", "/apply-template", "/tokenizer_info"  # as llama-server has them
 VECTORS_AS_THEY_COME = "/api/embeddings"  # Ollama's old way, which makes no length of 1
@@ -88,7 +90,7 @@ class ServedModel:
                 told["digest"],
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise _stranger(self.connection) from error
+            raise self.connection.stranger() from error
 
     def require(self, purpose: Purpose) -> None:
         """Raises BadInputError for a model that was made for something else."""
@@ -123,6 +125,16 @@ class ServedModel:
         """Tokens of a text."""
         told = self._post(TOKENIZE, {"content": text, "parse_special": False})
         return int(told["count"])
+
+    def split(self, text: str, *, special: bool) -> list[tuple[int, str]]:
+        """The tokens with their texts; `special`: control tokens by their names, and what the model adds."""
+        asked = {"content": text, "add_special": special, "parse_special": special, "with_pieces": True}
+        return [(each["id"], _text(each["piece"])) for each in self._post(TOKENIZE, asked)["tokens"]]
+
+    def rank(self, query: str, documents: Sequence[str], *, top: int | None = None) -> list[Ranked]:
+        """The documents, or the `top` best of them, the best first."""
+        told = self._post(RERANK, {"query": query, "documents": list(documents), "top_n": top})
+        return [Ranked(each["index"], each["relevance_score"], documents[each["index"]]) for each in told["results"]]
 
     def count_prompt(self, messages: Sequence[Message], think: bool | None) -> int:
         """Tokens of the prompt that the messages make."""
@@ -223,17 +235,23 @@ class ServedAsked:
 
     async def _follow(self, model: ServedModel, question: Question) -> None:
         """In the connection's thread."""
-        count = 0
+        count, last = 0, None
         async with model.room, contextlib.aclosing(model.stream(question)) as events:
             async for event in events:
                 for choice in event.get("choices", ()):
                     if parts := _parts(choice):
                         count += 1  # most pieces are a token; how many it were is told at the end
                         self._events.put(Piece(parts, count))
-                    if told := choice.get("figures"):
-                        self._figures = figures_in(told)
-        if self._figures is None:
-            raise _stranger(model.connection)
+                    last = choice.get(FIGURES)
+        try:
+            self._figures = figures_in(last)
+        except (KeyError, TypeError) as error:
+            raise model.connection.stranger() from error
+
+
+def _text(piece: str | list[int]) -> str:
+    """Of a token, which is told as bytes where these are a part of a character."""
+    return piece if isinstance(piece, str) else bytes(piece).decode("utf-8", "replace")
 
 
 def _parts(choice: Mapping[str, Any]) -> list[Part]:
@@ -245,10 +263,3 @@ def _parts(choice: Mapping[str, Any]) -> list[Part]:
     if said := delta.get("content") or choice.get("text"):
         parts.append(Said(said))
     return parts
-
-
-def _stranger(connection: Connection) -> LlmasosError:
-    return LlmasosError(
-        f"the server at {connection.address.text} is no llmasos server, or one of another version",
-        hint="start one: llmasos serve",
-    )

@@ -75,7 +75,7 @@ def figures_of(answer: Answer, piece: TokenBytes) -> Figures:
     )
 
 
-def figures_in(told: Mapping[str, Any]) -> Figures:
+def figures_in(told: Any) -> Figures:
     """What `as_json` wrote. Raises KeyError or TypeError for anything else."""
     tokens, timings = told["tokens"], told["timings"]
     return Figures(

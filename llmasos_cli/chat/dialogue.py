@@ -15,6 +15,7 @@ from llmasos.chat.sessions.history import messages_of, move
 from llmasos.chat.sessions.session import Session
 from llmasos.chat.sessions.shelf import drop_old_caches
 from llmasos.engine.figures import Figures
+from llmasos.errors import LlmasosError
 from llmasos_cli import output
 from llmasos_cli.chat.keyboard import stopped_by_ctrl_c
 
@@ -57,7 +58,7 @@ class Dialogue:
     ask_editor: Callable[[str], str]
     is_interactive: bool
     attached: list[tuple[str, str]] = field(default_factory=list)
-    _measured: tuple[object, int] = (None, 0)  # of what, and how many tokens that takes
+    _measured: tuple[object, int | None] = (None, 0)  # of what, and how many tokens that takes, if that is known
 
     @property
     def system(self) -> str | None:
@@ -105,10 +106,11 @@ class Dialogue:
         view = self.make_view(shows_thought)
         reading = _Reading(view, self.session)
         seed = speaker.chosen.sampling.seed if seed is None else seed
+        prompt_tokens = speaker.count_prompt(messages)
         with stopped_by_ctrl_c(is_on=self.is_interactive) as stopping:
             pieces = speaker.answer(messages, stopping, seed=seed)
             try:
-                told = self._follow(pieces, reading, speaker.count_prompt(messages))
+                told = self._follow(pieces, reading, prompt_tokens)
             except BaseException:
                 reading.note()
                 raise
@@ -195,18 +197,23 @@ class Dialogue:
     def status(self) -> str:
         """One line: the model, how full its context is, how fast it was, what goes with the next message."""
         usage, length = self.speaker.usage, self.speaker.context_length
-        parts = [self.speaker.name, f"{self._used():,} of {length:,} tokens"]
+        used = self._used()
+        parts = [self.speaker.name, f"{'?' if used is None else f'{used:,}'} of {length:,} tokens"]
         if usage.tokens_per_second:
             parts.append(f"{usage.tokens_per_second:.0f} tokens/s")
         if self.attached:
             parts.append(f"{len(self.attached)} file{'s' if len(self.attached) > 1 else ''} to send")
         return " · ".join(parts)
 
-    def _used(self) -> int:
-        """Tokens of the conversation; counted anew where it has moved since the last answer."""
+    def _used(self) -> int | None:
+        """Tokens of the conversation; counted anew where it has moved since the last answer. None if they can't be."""
         if self._measured[0] != self._place:
             entries, summary = self.session.history.remembered()
-            self._measured = (self._place, self.speaker.count_messages(entries, self.system, summary))
+            try:
+                count = self.speaker.count_messages(entries, self.system, summary)
+            except LlmasosError:  # the next turn tells it
+                count = None
+            self._measured = (self._place, count)
         return self._measured[1]
 
     @property

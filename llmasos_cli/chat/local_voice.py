@@ -65,8 +65,7 @@ class LocalVoice:
         self._loaded.close()
 
     def ask(self, messages: Sequence[Message], chosen: Chosen, seed: int | None) -> EngineAsked:
-        has_shape = chosen.sampling.grammar is not None
-        prompt = self._chat.prompt(messages, think=chosen.chatting.think, has_shape=has_shape)
+        prompt = self._prompt(messages, chosen)
         limits = chosen.limits
         if not self.has_template:
             limits = replace(limits, stop=(*limits.stop, PLAIN_STOP))
@@ -92,8 +91,8 @@ class LocalVoice:
     def count(self, text: str) -> int:
         return len(self._loaded.model.tokenize(text, add_special=False, parse_special=False))
 
-    def count_prompt(self, messages: Sequence[Message], think: bool | None) -> int:
-        return len(self._chat.prompt(messages, think=think).tokens)
+    def count_prompt(self, messages: Sequence[Message], chosen: Chosen) -> int:
+        return len(self._prompt(messages, chosen).tokens)
 
     def restore(self, path: Path | None) -> int:
         if path is None or not path.exists() or self._is_deterministic:
@@ -110,6 +109,10 @@ class LocalVoice:
         self._saving.start()
         if waits:
             self._wait_for_saving()
+
+    def _prompt(self, messages: Sequence[Message], chosen: Chosen) -> ChatPrompt:
+        has_shape = chosen.sampling.grammar is not None
+        return self._chat.prompt(messages, think=chosen.chatting.think, has_shape=has_shape)
 
     def _save(self, path: Path, tokens: list[int]) -> None:
         try:

@@ -25,7 +25,7 @@ class ServerVoice:
 
     def __init__(self, model: ServerModel) -> None:
         with contextlib.ExitStack() as opened:
-            self._model: ServedModel = opened.enter_context(model.connected(Purpose.TEXT))
+            self._model: ServedModel = opened.enter_context(model.connected(Purpose.TEXT, patient=True))
             self._opened = opened.pop_all()
 
     @property
@@ -60,10 +60,11 @@ class ServerVoice:
     def count(self, text: str) -> int:
         return self._model.count(text)
 
-    def count_prompt(self, messages: Sequence[Message], think: bool | None) -> int:
+    def count_prompt(self, messages: Sequence[Message], chosen: Chosen) -> int:
         if not self.has_template:
             return self.count(_plain(messages))
-        return self._model.count_prompt(self._conversation(messages), think)
+        has_shape = chosen.sampling.grammar is not None  # which leaves no room to think
+        return self._model.count_prompt(self._conversation(messages), False if has_shape else chosen.chatting.think)
 
     def restore(self, path: Path | None) -> int:
         return 0

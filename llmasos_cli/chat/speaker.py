@@ -63,7 +63,7 @@ class Voice(Protocol):
     def count(self, text: str) -> int:
         """Tokens of a text."""
 
-    def count_prompt(self, messages: Sequence[Message], think: bool | None) -> int:
+    def count_prompt(self, messages: Sequence[Message], chosen: Chosen) -> int:
         """Tokens of the prompt that messages make, a person's among them."""
 
     def restore(self, path: Path | None) -> int:
@@ -126,7 +126,7 @@ class Speaker:
         """Tokens of the prompt that messages make; of none at all, 0."""
         if not any(message["role"] == "user" for message in messages):
             return sum(self.count(message["content"]) for message in messages)
-        return self.voice.count_prompt(messages, self.chosen.chatting.think)
+        return self.voice.count_prompt(messages, self.chosen)
 
     def count_messages(self, entries: Sequence[Entry], system: str | None, summary: str = "") -> int:
         return self.count_prompt(messages_of(list(entries), system, summary))

@@ -39,7 +39,7 @@ def embed_command(
     """
     text = read_prompt(prompt, file or [])
     texts = lines_of(text) if lines else [text]
-    with choose(model, loading, offline=offline, server=remote.get("server")).vectors() as maker:
+    with choose(model, loading, offline=offline, server=remote.get("server"), writes=False).vectors() as maker:
         vectors = maker.embed(texts, normalize=not raw)
         counts = maker.count(texts) if json else [0] * len(texts)
     for each, count, vector in zip(texts, counts, vectors, strict=True):

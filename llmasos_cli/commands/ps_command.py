@@ -22,7 +22,7 @@ def ps_command(json: JsonOption = False, *, remote: dict[str, Any]) -> None:
     llmasos ps --server http://192.168.1.5:11435 --json
     """
     with connect(named_server(remote.get("server"))) as connection:
-        models = connection.get("/api/ps")["models"]
+        models = connection.get("/api/ps", "models")
     if json:
         output.write_json([_facts(model) for model in models])
     elif models:

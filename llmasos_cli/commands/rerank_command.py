@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from llmasos.client.options import ClientOptions
 from llmasos.engine.options import LoadOptions
-from llmasos.formats.purpose import Purpose
 from llmasos_cli import output
-from llmasos_cli.loading import load
+from llmasos_cli.choices import choose
 from llmasos_cli.options import JsonOption, ModelArgument, OfflineOption, takes
 from llmasos_cli.prompts import argument_text, read_lines
 
@@ -30,6 +30,7 @@ TopOption = Annotated[int | None, typer.Option("-n", "--top", help="Only so many
 
 
 @takes(LoadOptions, "loading", "Loading")
+@takes(ClientOptions, "remote", "Server")
 def rerank_command(
     model: ModelArgument,
     query: QueryArgument,
@@ -39,6 +40,7 @@ def rerank_command(
     offline: OfflineOption = False,
     *,
     loading: dict[str, Any],
+    remote: dict[str, Any],
 ) -> None:
     """Sorts lines by how well they answer a query, with a reranker: a score and the line, the best first.
 
@@ -47,7 +49,7 @@ def rerank_command(
     llmasos rerank ms-marco "bread without yeast" -f titles.txt --json
     """
     query, documents = argument_text(query, "the query"), read_lines(file or [])
-    with load(model, loading, Purpose.RANKING, offline=offline) as loaded, loaded.start_ranker() as ranker:
+    with choose(model, loading, offline=offline, server=remote.get("server"), writes=False).ranking() as ranker:
         ranked = ranker.rank(query, documents, top=top)
     for each in ranked:
         if json:

@@ -26,6 +26,6 @@ def stop_command(
 
     name = parse_name(model).with_tag
     with connect(named_server(remote.get("server"))) as connection:
-        was_loaded = any(each["name"] == name for each in connection.get("/api/ps")["models"])
+        was_loaded = any(each["name"] == name for each in connection.get("/api/ps", "models"))
         connection.post("/api/generate", {"model": model, "keep_alive": 0})
     output.note(f"{model} is no longer in memory" if was_loaded else f"{model} was not in memory")

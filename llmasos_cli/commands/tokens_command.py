@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from json import dumps
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from llmasos.client.options import ClientOptions
 from llmasos_cli import output
-from llmasos_cli.options import JsonOption, ModelArgument, OfflineOption
+from llmasos_cli.choices import choose
+from llmasos_cli.options import JsonOption, ModelArgument, OfflineOption, takes
 from llmasos_cli.prompts import FileOption, PromptArgument, read_prompt
 
 CountOption = Annotated[bool, typer.Option("--count", help="Print how many there are, and nothing else.")]
@@ -17,6 +19,7 @@ SpecialOption = Annotated[
 ]
 
 
+@takes(ClientOptions, "remote", "Server")
 def tokens_command(
     model: ModelArgument,
     prompt: PromptArgument = None,
@@ -25,6 +28,8 @@ def tokens_command(
     special: SpecialOption = False,
     json: JsonOption = False,
     offline: OfflineOption = False,
+    *,
+    remote: dict[str, Any],
 ) -> None:
     """Splits a text into a model's tokens: how many there are is what contexts and prices are counted in.
 
@@ -34,15 +39,9 @@ def tokens_command(
     """
     text = read_prompt(prompt, file or [])
 
-    from llmasos.engine.model import ModelOptions, load_model
-    from llmasos.locate import locate
-    from llmasos.settings import is_offline
-
-    located = locate(model, progress=output.make_progress(), offline=offline or is_offline())
-    vocabulary = load_model(located.paths, ModelOptions(vocabulary_only=True))
-    tokens = vocabulary.tokenize(text, add_special=special, parse_special=special)
-    pieces = [vocabulary.piece(token, special=True).decode("utf-8", "replace") for token in tokens]
-    vocabulary.close()
+    with choose(model, {}, offline=offline, server=remote.get("server"), writes=False).vocabulary() as vocabulary:
+        split = vocabulary.split(text, special=special)
+    tokens, pieces = [token for token, _ in split], [piece for _, piece in split]
     if json:
         output.write_json(
             {"count": len(tokens)} if count else {"count": len(tokens), "tokens": tokens, "pieces": pieces}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -62,9 +63,30 @@ def test_ctrl_c_stops_an_answer_there_and_keeps_what_came(served_home: Path, tur
             status = chat.wait_for(lambda screen: re.search(r"talker · [\d,]+ of 4,096 tokens", screen) is not None)
             chat.enter("/edit")
             chat.wait_for(lambda screen: re.search(r"2  answer  yes ", screen) is not None)
-            assert server.post("/v1/completions", model="talker", prompt="x", max_tokens=1).status == 200
+            deadline = time.monotonic() + 10
+            while server.post("/v1/completions", model="talker", prompt="x", max_tokens=1).status != 200:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
         used = int(re.findall(r"talker · ([\d,]+) of", status)[-1].replace(",", ""))
         assert used > 10
+
+
+def test_a_chat_outlives_its_server(served_home: Path, server: Served, turn_to, monkeypatch: pytest.MonkeyPatch):
+    turn_to(server)
+    with Terminal(command("chat", "tiny", "--no-save", *YES)) as chat:
+        chat.wait_for("tiny ·")
+        for count in (1, 2):
+            chat.enter("Well?")
+            chat.wait_for(lambda screen, count=count: screen.count("Yes.") == count)
+        server.stop()
+        chat.enter("Well?")
+        chat.wait_for("error: there is no server at")
+        chat.enter("/undo")
+        chat.wait_for("? of 256 tokens")
+        monkeypatch.setenv("LLMASOS_HOME", str(served_home))
+        with served("--port", str(server.port)):
+            chat.enter("Well?")
+            chat.wait_for(lambda screen: screen.count("Yes.") == 3)
 
 
 @pytest.mark.parametrize("policy", ["shift", "summarize"])

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from llmasos.client.address import Address
-from llmasos.client.connection import Connection, whole_lines
+from llmasos.client.address import Address, parse_address
+from llmasos.client.connection import Connection, proxy_for, whole_lines
 from llmasos.errors import LlmasosError, StoppedError
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -98,12 +98,12 @@ def test_an_error_within_a_stream_is_raised(connect):
     assert raised.value.exit_code == 75
 
 
-@pytest.mark.parametrize("answer", [b"hello", b"<html>", b"\xff", b"[1"])
+@pytest.mark.parametrize("answer", [b"hello", b"<html>", b"\xff", b"[1", b"[]", b"{}"])
 def test_what_is_no_json_is_from_no_server_of_ours(connect, answer: bytes):
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer)
     connection = connect(lambda accepted: accepted.sendall(head + answer))
     with pytest.raises(LlmasosError, match="no llmasos server"):
-        connection.get("/api/ps")
+        connection.get("/api/ps", "models")
 
 
 def test_leaving_a_request_closes_its_connection(connect):
@@ -111,14 +111,28 @@ def test_leaving_a_request_closes_its_connection(connect):
 
     def waits(accepted: socket.socket) -> None:
         accepted.sendall(HEAD + chunk(WORD))
-        if accepted.recv(1) == b"":
-            closed.set()
+        while accepted.recv(65536):  # the rest of the request
+            pass
+        closed.set()
 
     connection = connect(waits)
     future = connection.start(all_of(connection))
     time.sleep(0.3)
     future.cancel()
     assert closed.wait(10)
+
+
+def test_proxies_lead_to_other_machines_alone(monkeypatch: pytest.MonkeyPatch):
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("http_proxy", "http://proxy:1")
+    monkeypatch.setenv("no_proxy", "near.example")
+    led = {host: proxy_for(parse_address(host, 7)) for host in ("far.example", "near.example", "localhost", "[::1]")}
+    assert led == {"far.example": "http://proxy:1", "near.example": None, "localhost": None, "[::1]": None}
+    assert proxy_for(parse_address("https://far.example", 7)) is None
+    monkeypatch.setenv("ALL_PROXY", "http://other:2")
+    assert proxy_for(parse_address("https://far.example", 7)) == "http://other:2"
 
 
 def test_a_line_is_whole_when_its_newline_is_there():
