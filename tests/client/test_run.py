@@ -82,6 +82,17 @@ def test_what_can_not_be_is_told_with_the_code_it_has_here(at_shared: Served, ll
     assert told in done.stderr
 
 
+def test_the_settings_may_name_the_server(at_shared: Served, llmasos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("LLMASOS_SERVER")
+    (tmp_path / "empty").mkdir()
+    settings = f'server = "127.0.0.1:{at_shared.port}"\ntemperature = 0\nkeep_alive = "1h"\ngpu_layers = 3\n'
+    (tmp_path / "empty/config.toml").write_text(settings)
+    there = llmasos("run", "tiny", "the cat", "--max-tokens", "4")
+    assert (there.exit_code, there.stderr) == (0, "")
+    assert there.stdout == llmasos("run", "tiny", "the cat", "--max-tokens", "4").stdout  # nothing is drawn
+    assert llmasos("run", "tiny", "the cat", "--server", "", "--offline").exit_code == 3
+
+
 def test_a_prompt_cache_is_refused(at_shared: Served, llmasos, tmp_path: Path):
     done = llmasos("run", "tiny", "x", "--prompt-cache", tmp_path / "cache")
     assert (done.exit_code, (tmp_path / "cache").exists()) == (2, False)
