@@ -14,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from llmasos.errors import LlmasosError
+from llmasos.openai.infill import INFILL
 from llmasos.openai.interface import CHAT, COMPLETIONS, EMBEDDINGS
 from llmasos.openai.ranking import RERANK
 from llmasos.server.access import Access
@@ -45,7 +46,7 @@ def build_app(options: ServeOptions, access: Access, models: Models) -> ASGIApp:
     async def asked(request: Request) -> Response:
         return await relay(models, request)
 
-    async def asked_about_tokens(request: Request) -> Response:
+    async def asked_unnamed(request: Request) -> Response:
         return await relay(models, request, needs_name=False)
 
     @contextlib.asynccontextmanager
@@ -61,8 +62,8 @@ def build_app(options: ServeOptions, access: Access, models: Models) -> ASGIApp:
             Route("/health", _healthy),
             Route("/v1/health", _healthy),
             *(Route(path, asked, methods=["POST"]) for path in (CHAT, COMPLETIONS, EMBEDDINGS, RERANK)),
-            *(Route(path, asked_about_tokens, methods=["POST"]) for path in (TOKENIZE, DETOKENIZE, TEMPLATE)),
-            Route(INFO, asked_about_tokens, methods=["GET"]),
+            *(Route(path, asked_unnamed, methods=["POST"]) for path in (INFILL, TOKENIZE, DETOKENIZE, TEMPLATE)),
+            Route(INFO, asked_unnamed, methods=["GET"]),
             Route("/v1/models", models_listed),
             Route("/v1/models/{name:path}", model_described),
             *ollama_routes(models),

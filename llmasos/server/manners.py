@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse
 
 from llmasos.errors import BusyError, LlmasosError, ModelNotFoundError, TryAgainError
 from llmasos.openai.failures import failure
+from llmasos.openai.infill import INFILL
 
 SOON = {"Retry-After": "1"}  # seconds
 KINDS = {
@@ -68,6 +69,19 @@ class _OpenAi(Manner):
         return failure(error)
 
 
+class _LlamaServer(_OpenAi):
+    """Nothing ends a stream but its last event, which says `stop`; errors have their status as code."""
+
+    ending = b""
+
+    def refusal(self, status: int, message: str) -> Any:
+        return _with_code(super().refusal(status, message), status)
+
+    def failure(self, error: LlmasosError) -> tuple[int, Any]:
+        status, body = failure(error)
+        return status, _with_code(body, status)
+
+
 class _Ollama(Manner):
     """A JSON object a line."""
 
@@ -86,11 +100,17 @@ class _Ollama(Manner):
         return 503 if isinstance(error, BusyError) else status, {"error": body["error"]["message"]}
 
 
-OPENAI, OLLAMA = _OpenAi(), _Ollama()
+OPENAI, LLAMA_SERVER, OLLAMA = _OpenAi(), _LlamaServer(), _Ollama()
 
 
 def manner_at(path: str) -> Manner:
+    if path == INFILL:
+        return LLAMA_SERVER
     return OLLAMA if path.startswith("/api/") else OPENAI
+
+
+def _with_code(body: dict[str, Any], status: int) -> dict[str, Any]:
+    return {"error": {**body["error"], "code": status}}
 
 
 def _json(piece: Any) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any
 
 from llmasos.api.loops import call_in
@@ -23,7 +23,7 @@ from llmasos.load import Loaded
 from llmasos.locate import locate
 from llmasos.ollama.interface import EmbeddingInterface as OllamasVectors
 from llmasos.ollama.interface import TextInterface as OllamasText
-from llmasos.openai.asked import Asked, Stamp
+from llmasos.openai.asked import Asked, Stamp, Stream
 from llmasos.openai.bodies import Defaults
 from llmasos.openai.interface import EmbeddingInterface, TextInterface
 from llmasos.openai.ranking import RERANK, read_ranking
@@ -57,7 +57,7 @@ class Serving:
             parallel = int(setup["parallel"])
             self._engine = self._loaded.start(0, parallel=parallel, cells=parallel * CELLS_EACH, kept=parallel)
             known = self._loaded.model, self._loaded.template, self._name, _defaults(own, located.system)
-            self._text, self._ollamas_text = TextInterface(*known), OllamasText(*known)
+            self._text, self._ollamas_text = TextInterface(*known, self._engine.context.length), OllamasText(*known)
         elif self._loaded.purpose is Purpose.EMBEDDING:
             self._embedder = self._loaded.start_embedder()
             self._vectors = EmbeddingInterface(self._loaded.model, self._name, self._embedder.width)
@@ -121,13 +121,12 @@ class Serving:
         async for number, event in self._events(asked):
             if isinstance(event, Answer):
                 answers[number] = event
-                parts = stream.finish(number, event)
-            else:
-                parts = stream.feed(number, event)
-            for part in parts:
+            for part in _parts(stream, asked, number, event):
                 yield part
         if (body.get("stream_options") or {}).get("include_usage"):
-            yield stream.total([answers[number] for number in sorted(answers)])
+            total = stream.total([answers[number] for number in sorted(answers)])
+            if total is not None:
+                yield total
 
     async def _events(self, asked: Asked) -> AsyncGenerator[tuple[int, Chunk | Answer]]:
         """Pieces and answers as they come, with the numbers of their sequences. Leaving early ends them all."""
@@ -141,6 +140,7 @@ class Serving:
                         prompt,
                         sampling,
                         asked.limits,
+                        asked.beams,
                         scores=asked.scores,
                         shown=asked.shown,
                         listener=lambda event, number=number: call_in(loop, events.put_nowait, (number, event)),  # type: ignore[misc]
@@ -176,6 +176,17 @@ class Serving:
         begun = time.perf_counter()
         vectors = await asyncio.to_thread(self._embedder.embed, asked.texts, normalize=not asked.is_old)
         return asked.response(vectors, stamp.model, time.perf_counter() - begun)
+
+
+def _parts(stream: Stream, asked: Asked, number: int, event: Chunk | Answer) -> Iterable[dict[str, Any]]:
+    """What a sequence's event says in a stream. A beam search says all at its end."""
+    if isinstance(event, Chunk):
+        yield from stream.feed(number, event)
+        return
+    for place, answer in asked.ends(number, event):
+        if asked.beams:
+            yield from stream.feed(place, Chunk(answer.text, len(answer.tokens)))
+        yield from stream.finish(place, answer)
 
 
 def make(setup: Mapping[str, Any]) -> Serving:
