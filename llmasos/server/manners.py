@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from llmasos.errors import BusyError, LlmasosError, ModelNotFoundError, TryAgainError
+from llmasos.errors import BusyError, LlmasosError, ModelNotFoundError
 from llmasos.openai.failures import failure
 from llmasos.openai.infill import INFILL
 
@@ -18,7 +18,7 @@ KINDS = {
     403: "permission_error",
     404: "not_found_error",
     405: "invalid_request_error",
-    408: "invalid_request_error",
+    408: "timeout_error",
     413: "invalid_request_error",
     429: "rate_limit_error",
     503: "unavailable_error",
@@ -51,7 +51,7 @@ class Manner(ABC):
 
     def failed(self, error: LlmasosError) -> JSONResponse:
         status, body = self.failure(error)
-        return JSONResponse(body, status, headers=SOON if isinstance(error, TryAgainError) else None)
+        return JSONResponse(body, status, headers=SOON if status in (429, 503) else None)
 
 
 class _OpenAi(Manner):

@@ -37,7 +37,12 @@ class Models:
     def __init__(self, options: ServeOptions, store: ModelStore | None = None) -> None:
         self._options, self.store = options, store or ModelStore()
         self.pool = Pool(
-            self._start, self._need, _room, keep_alive=seconds_of(options.keep_alive), most=options.max_models
+            self._start,
+            self._need,
+            _room,
+            keep_alive=seconds_of(options.keep_alive),
+            most=options.max_models,
+            load_seconds=options.max_load_seconds,
         )
 
     async def find(self, text: Any) -> Manifest:
@@ -69,7 +74,8 @@ class Models:
         """The pieces of what a model answers, which is loaded for it if need be."""
         begun = time.perf_counter()
         async with self.pool.use(str(manifest.name), settings, keep_alive=keep_alive) as held:
-            asked = {**request, "load_seconds": time.perf_counter() - begun}
+            load_seconds, seconds = time.perf_counter() - begun, self._options.max_request_seconds
+            asked = {**request, "load_seconds": load_seconds, "seconds": seconds}
             async with contextlib.aclosing(held.runner.ask(asked)) as pieces:
                 async for piece in pieces:
                     yield piece
