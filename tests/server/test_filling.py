@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from doubles.serving import Served, served
 from doubles.tiny import FILLING, TinyModel
 from llmasos.pull import pull
+from llmasos.server.openapi.document import document
 
 pytestmark = pytest.mark.timeout(180)
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
@@ -34,6 +36,8 @@ def coder(tmp_path_factory: pytest.TempPathFactory, make_tiny) -> Iterator[Serve
 def test_a_gap_is_filled_whole_and_streamed(coder: Served):
     whole = coder.post("/infill", **GAP).json  # llama-server's clients name no model: there is one
     assert (whole["model"], whole["stop"]) == ("coder", True)
+    described = {"$ref": "#/components/schemas/Infill", "components": document()["components"]}
+    jsonschema.Draft202012Validator({**described, "unevaluatedProperties": False}).validate(whole)
     streamed = coder.post("/infill", stream=True, n_probs=1, **GAP)
     assert streamed.headers["content-type"].startswith("text/event-stream")
     *pieces, end = streamed.events  # and none of them is [DONE]
