@@ -28,7 +28,8 @@ ASIDE = frozenset((
     "prompt_cache_retention", "verbosity", "stream", "stream_options", "keep_alive", "cache_prompt", "id_slot",
 ))  # fmt: skip
 OPTIONS = frozenset(each.name for kind in (SamplingOptions, AnswerOptions, BeamOptions) for each in fields(kind))
-OF_ANY_ANSWER = ASIDE | OPTIONS | FOREIGN_NAMES.keys() | {*SHAPES, "json_schema", "response_format", "n"}
+ALIASES = frozenset(name for name, ours in FOREIGN_NAMES.items() if ours in OPTIONS)
+OF_ANY_ANSWER = ASIDE | OPTIONS | ALIASES | {*SHAPES, "json_schema", "response_format", "n"}
 
 
 @dataclass(frozen=True, slots=True)

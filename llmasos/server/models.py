@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import fields
 from typing import Any
 
 from llmasos.engine.options import LoadOptions
-from llmasos.errors import ModelNotFoundError, UsageError
+from llmasos.errors import BadInputError, DoesNotFitError, ModelNotFoundError, UsageError
 from llmasos.formats.gguf import read_header
 from llmasos.hardware.machine import Machine, read_memory, usable_cores
 from llmasos.hardware.plan import Wishes, plan_offload
@@ -19,7 +19,7 @@ from llmasos.locate import locate
 from llmasos.runner.runner import Runner
 from llmasos.server.making import require_public
 from llmasos.server.options import ServeOptions, seconds_of
-from llmasos.server.pool import Pool
+from llmasos.server.pool import Held, Pool
 from llmasos.settings import accepted, canonical_name, without_foreign_meaning
 from llmasos.store.manifests import Manifest
 from llmasos.store.references import is_name, parse_name
@@ -73,12 +73,24 @@ class Models:
     ) -> AsyncGenerator[Any]:
         """The pieces of what a model answers, which is loaded for it if need be."""
         begun = time.perf_counter()
-        async with self.pool.use(str(manifest.name), settings, keep_alive=keep_alive) as held:
+        async with self.using(str(manifest.name), settings, keep_alive=keep_alive) as held:
             load_seconds, seconds = time.perf_counter() - begun, self._options.max_request_seconds
             asked = {**request, "load_seconds": load_seconds, "seconds": seconds}
             async with contextlib.aclosing(held.runner.ask(asked)) as pieces:
                 async for piece in pieces:
                     yield piece
+
+    @contextlib.asynccontextmanager
+    async def using(self, name: str, settings: Mapping[str, Any], *, keep_alive: float | None) -> AsyncIterator[Held]:
+        """`Pool.use`; a model that is too large as the request wants it loaded is the fault of the request."""
+        async with contextlib.AsyncExitStack() as used:
+            try:
+                held = await used.enter_async_context(self.pool.use(name, settings, keep_alive=keep_alive))
+            except DoesNotFitError as error:
+                if not settings:
+                    raise
+                raise BadInputError(error.message, hint=error.hint) from error
+            yield held
 
     async def close(self) -> None:
         await self.pool.close()

@@ -102,7 +102,7 @@ class _Routes:
         if keep_alive == 0:
             await self._models.pool.unload(str(manifest.name))
         else:
-            async with self._models.pool.use(str(manifest.name), settings_of(body), keep_alive=keep_alive):
+            async with self._models.using(str(manifest.name), settings_of(body), keep_alive=keep_alive):
                 pass
         reason = "unload" if keep_alive == 0 else "load"
         return JSONResponse(

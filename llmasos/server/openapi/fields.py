@@ -119,6 +119,6 @@ _UNUSED: Mapping[str, Schema] = {
     for name in (
         "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
         "verbosity", "cache_prompt", "id_slot", "n_keep", "n_discard", "n_indent", "n_cache_reuse", "samplers",
-        "t_max_prompt_ms", "timings_per_token", "min_keep", "cache_type_k",
+        "t_max_prompt_ms", "timings_per_token", "min_keep",
     )
 }  # fmt: skip

@@ -99,7 +99,7 @@ def _about(schema: Schema) -> str:
     parts = [escape(schema.get("description", ""))]
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None or high is not None:
-        parts.append(f"{'' if low is None else f'from {low:g}'} {'' if high is None else f'to {high:g}'}".strip())
+        parts.append(f"{'' if low is None else f'from {low}'} {'' if high is None else f'to {high}'}".strip())
     if schema.get("default") not in (None, []):
         parts.append(f"default <code>{escape(json.dumps(schema['default']))}</code>")
     return ". ".join(part.rstrip(".") for part in parts if part)
