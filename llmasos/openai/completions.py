@@ -45,7 +45,7 @@ class CompletionAsked(Asked):
 
     def _choice(self, number: int, place: int, answer: Answer, piece: Callable[[int], bytes]) -> dict[str, Any]:
         echo = self.echoes[place] if self.echoes else ""
-        scores = [*answer.prompt_scores, *answer.token_scores]
+        scores = [*answer.prompt_scores, *_scores_to_the_end(answer)]
         first = self.prompts[place][:1] if self.echoes else []
         return {
             "text": echo + answer.text,
@@ -70,7 +70,7 @@ class CompletionStream(Stream):
         return [self._part(number, chunk.text, chunk.token_scores)]
 
     def finish(self, number: int, answer: Answer) -> list[dict[str, Any]]:
-        return [self._part(number, "", answer.token_scores[self._told[number] :], finish_reason(answer))]
+        return [self._part(number, "", _scores_to_the_end(answer)[self._told[number] :], finish_reason(answer))]
 
     def total(self, answers: Sequence[Answer]) -> dict[str, Any]:
         return {**self._head, "choices": [], "usage": self._asked.usage(answers)}
@@ -82,6 +82,11 @@ class CompletionStream(Stream):
     def _part(self, number: int, text: str, scores: Sequence[TokenScore], reason: str | None = None) -> dict[str, Any]:
         logs = logprobs.of_text([], scores, self._piece) if scores else None
         return {**self._head, "choices": [{"text": text, "index": number, "logprobs": logs, "finish_reason": reason}]}
+
+
+def _scores_to_the_end(answer: Answer) -> Sequence[TokenScore]:
+    """With that of the model's end, as OpenAI tells it: who scores a text counts on a token behind it."""
+    return answer.token_scores if answer.end_score is None else (*answer.token_scores, answer.end_score)
 
 
 def read_completion(body: Body, defaults: Defaults, model: Model, grammar: str | None) -> CompletionAsked:

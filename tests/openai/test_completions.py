@@ -58,6 +58,19 @@ def test_a_text_can_be_scored_without_an_answer(ask):
     assert response["usage"]["completion_tokens"] == 0
 
 
+def test_the_scores_go_to_the_model_s_end(ask, model: Model):
+    end = model.special_token("eos")
+    body = {"prompt": "the cat", "echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0}
+    [ended] = ask(COMPLETIONS, {**body, "logit_bias": {str(end): 100}})["choices"]
+    assert (ended["text"], ended["finish_reason"]) == ("the cat", "stop")
+    [other] = ask(COMPLETIONS, {**body, "logit_bias": {str(end): False}})["choices"]
+    # One token stands behind the prompt in either case: lm-evaluation-harness leaves it out.
+    scores, others = ended["logprobs"]["token_logprobs"], other["logprobs"]["token_logprobs"]
+    assert len(scores) == len(others)
+    assert scores[1:-1] == pytest.approx(others[1:-1], abs=1e-3)
+    assert ended["logprobs"]["text_offset"][-1] == len("the cat")
+
+
 def test_parts_of_a_character_are_shown_as_bytes(ask):
     scores = ask(COMPLETIONS, {"prompt": "é!", "echo": True, "logprobs": 0, "max_tokens": 0})["choices"][0]["logprobs"]
     assert scores["tokens"] == ["bytes:\\xc3", "bytes:\\xa9", "!"]
