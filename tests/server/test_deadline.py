@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from doubles.serving import Served, served
+from llmasos.engine.options import AnswerOptions
+from llmasos.engine.sequence import Answer
+from llmasos.errors import TimeUpError
+from llmasos.server.deadline import Deadline
 
 pytestmark = pytest.mark.timeout(180)
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
@@ -60,6 +65,21 @@ def test_loading_has_a_limit_of_its_own(served_home: Path):
         assert late.status == 504
         assert "tiny was not in memory within 0.001 seconds" in late.json["error"]["message"]
         _wait_until_nothing_runs(server)
+
+
+def test_an_answer_that_has_begun_is_kept():
+    none = Answer("", (), "time", prompt_tokens=1, cached_tokens=0, prompt_seconds=0, completion_seconds=0, seed=0)
+    with pytest.raises(TimeUpError, match="no answer within 0 seconds"):
+        Deadline(0).require_begun(none)
+    Deadline(0).require_begun(replace(none, tokens=(1,)))
+    Deadline(60).require_begun(none)  # the request itself wanted no more
+    Deadline(None).require_begun(none)
+
+
+def test_an_answer_ends_by_the_shorter_limit():
+    assert Deadline(None).limited(AnswerOptions()).max_seconds is None
+    assert Deadline(60).limited(AnswerOptions(max_seconds=1)).max_seconds == 1
+    assert Deadline(0).limited(AnswerOptions(max_seconds=1)).max_seconds == 0
 
 
 def _wait_until_nothing_runs(server: Served) -> None:

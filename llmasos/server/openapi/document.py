@@ -8,9 +8,9 @@ from typing import Any
 
 from llmasos import __version__
 from llmasos.server.access import OPEN_PATHS
-from llmasos.server.openapi.operations import JSON, Operation, operations
+from llmasos.server.openapi.operations import EVENTS, JSON, Operation, operations
 from llmasos.server.openapi.responses import RESPONSES
-from llmasos.server.openapi.schemas import OBJECT, STRING, Schema, ref
+from llmasos.server.openapi.schemas import OBJECT, STRING, Schema, obj, ref
 
 DESCRIPTION = (
     "Models on this machine, for programs that speak OpenAI's, Ollama's or llama-server's language. "
@@ -70,6 +70,12 @@ def _described(operation: Operation) -> dict[str, Any]:
     return described
 
 
+def _event(pieces: str) -> Schema:
+    """Of server-sent events, as OpenAPI 3.2 has it too."""
+    data = {"type": "string", "contentMediaType": JSON, "contentSchema": ref(pieces)}
+    return obj({"data": data}, description="An event; what comes last may be [DONE].")
+
+
 def _parameters(operation: Operation) -> list[Schema]:
     in_path = [
         {"name": name, "in": "path", "required": True, "schema": STRING}
@@ -83,7 +89,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
     if operation.result:
         content[JSON] = {"schema": ref(operation.result)}
     if operation.pieces:
-        content[operation.stream_type] = {"schema": ref(operation.pieces)}
+        is_events = operation.stream_type == EVENTS
+        content[operation.stream_type] = {"schema": _event(operation.pieces) if is_events else ref(operation.pieces)}
     if operation.path in TEXTS:
         content[TEXTS[operation.path]] = {"schema": STRING}
     told = "The response" + (", or with stream its pieces." if operation.pieces else ".")

@@ -110,6 +110,8 @@ def _kind(schema: Schema) -> str:
     if "$ref" in schema:
         name = escape(schema["$ref"].rpartition("/")[2])
         return f"<a href='#{name}'>{name}</a>"
+    if "contentSchema" in schema:
+        return f"JSON of {_kind(schema['contentSchema'])}"
     if "enum" in schema:
         choices = [each for each in schema["enum"] if each is not None][:MOST_CHOICES]
         return " | ".join(f"<code>{escape(json.dumps(each))}</code>" for each in choices)
