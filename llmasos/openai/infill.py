@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from llmasos.engine.model import Model
-from llmasos.engine.options import ScoreOptions
+from llmasos.engine.options import INT32, AnswerOptions, ScoreOptions
 from llmasos.engine.sequence import Answer, Chunk, TokenScore
 from llmasos.errors import BadInputError, UsageError
 from llmasos.openai import logprobs
@@ -175,8 +175,7 @@ def read_infill(body: Body, defaults: Defaults, model: Model, grammar: str | Non
     """
     require_known(body, KNOWN)
     sampling, limits = read_options(body, defaults)
-    if (milliseconds := read_count(body, "t_max_predict_ms", None, 2**31 - 1, least=-1)) and milliseconds > 0:
-        limits = replace(limits, max_seconds=min(milliseconds / 1000, limits.max_seconds or milliseconds))
+    limits = _limited(body, limits)
     before = _tokens(model, _text(body, "input_prefix") + read_field(body, "prompt", str, ""))
     after, extra = _tokens(model, _text(body, "input_suffix")), tokens_of_files(model, _files(body))
     marks = len(tokens_between(model, [], []))
@@ -193,6 +192,15 @@ def read_infill(body: Body, defaults: Defaults, model: Model, grammar: str | Non
         returns_tokens=read_field(body, "return_tokens", bool, False),
         fields=_names(body),
     )
+
+
+def _limited(body: Body, limits: AnswerOptions) -> AnswerOptions:
+    """With llama-server's word for a limit in time, where that is the shorter one; none is 0 or -1."""
+    milliseconds = read_count(body, "t_max_predict_ms", 0, INT32, least=-1) or 0
+    if milliseconds <= 0:
+        return limits
+    seconds = milliseconds / 1000
+    return replace(limits, max_seconds=seconds if limits.max_seconds is None else min(seconds, limits.max_seconds))
 
 
 def _text(body: Body, name: str) -> str:

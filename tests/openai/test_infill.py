@@ -119,6 +119,12 @@ def test_the_response_is_llama_servers(coder: Model):
     }
 
 
+def test_the_shorter_limit_in_time_holds(coder: Model):
+    for milliseconds, own, seconds in ((500, None, 0.5), (500, 0.1, 0.1), (500, 0, 0), (0, 3, 3), (-1, None, None)):
+        asked = infill(coder, {**GAP, "t_max_predict_ms": milliseconds, "max_seconds": own})
+        assert asked.limits.max_seconds == seconds
+
+
 def test_a_stop_is_told_by_its_word(coder: Model):
     first = answered(coder, infill(coder, GAP)).text
     asked = infill(coder, {**GAP, "stop": [first[0]]})
