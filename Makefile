@@ -26,10 +26,10 @@ $(KERNELS): $(wildcard kernels/*) | $(READY)
 	$(BIN)/python kernels/build.py
 	touch $(KERNELS)
 
-# PyTorch and transformers, several hundred megabytes: what conversions are compared with.
+# PyTorch and transformers, several hundred megabytes: what conversions are compared with. And programs of others.
 $(ORACLES): $(READY)
 	$(PIP) torch
-	$(PIP) -e '.[oracles]'
+	$(PIP) -e '.[oracles,clients]'
 	touch $(ORACLES)
 
 run: install

@@ -340,6 +340,8 @@ _llmasos_grammar() {
                 --max-queue=@text
                 --max-requests-per-key=@text
                 --max-body=@text
+                --max-load-seconds=@text
+                --max-request-seconds=@text
                 --pull
                 --no-pull
                 --help

@@ -17,7 +17,7 @@ function __llmasos_valued
         case rerank
             string split ' ' -- '-f --file -n --top --server --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
         case serve
-            string split ' ' -- '--host --port --socket --tls-certificate --tls-key --api-key --api-key-file --allow-host --allow-origin --keep-alive --parallel --max-models --max-queue --max-requests-per-key --max-body'
+            string split ' ' -- '--host --port --socket --tls-certificate --tls-key --api-key --api-key-file --allow-host --allow-origin --keep-alive --parallel --max-models --max-queue --max-requests-per-key --max-body --max-load-seconds --max-request-seconds'
         case ps
             string split ' ' -- '--server'
         case stop
@@ -428,6 +428,8 @@ complete -c llmasos -n "__llmasos_at serve" -l max-models -x -d 'Models in memor
 complete -c llmasos -n "__llmasos_at serve" -l max-queue -x -d 'Requests that may wait; more are told to come again. (default 512)'
 complete -c llmasos -n "__llmasos_at serve" -l max-requests-per-key -x -d 'Requests of one key, or address, that are answered at a time'
 complete -c llmasos -n "__llmasos_at serve" -l max-body -x -d 'The largest request that is read. (default 32M)'
+complete -c llmasos -n "__llmasos_at serve" -l max-load-seconds -x -d 'Loading a model may take so long, waiting for room in memory included. (default 600)'
+complete -c llmasos -n "__llmasos_at serve" -l max-request-seconds -x -d 'End an answer so many seconds after its model is there, its turn to come included'
 complete -c llmasos -n "__llmasos_at serve" -l pull -d 'Pull models that are asked for and not here'
 complete -c llmasos -n "__llmasos_at serve" -l no-pull -d 'Pull models that are asked for and not here'
 complete -c llmasos -n "__llmasos_at serve" -l help -d 'Show how it is called'

@@ -367,6 +367,8 @@ _llmasos_grammar() {
         '*--max-queue=[Requests that may wait; more are told to come again. (default 512)]:max-queue:()' \
         '*--max-requests-per-key=[Requests of one key, or address, that are answered at a time]:max-requests-per-key:()' \
         '*--max-body=[The largest request that is read. (default 32M)]:max-body:()' \
+        '*--max-load-seconds=[Loading a model may take so long, waiting for room in memory included. (default 600)]:max-load-seconds:()' \
+        '*--max-request-seconds=[End an answer so many seconds after its model is there, its turn to come included]:max-request-seconds:()' \
         '*--pull[Pull models that are asked for and not here]' \
         '*--no-pull[Pull models that are asked for and not here]' \
         '*--help[Show how it is called]'

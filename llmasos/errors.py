@@ -11,7 +11,8 @@
     ├── TryAgainError          75   a later try may work
     │   ├── NetworkError            the network or the other side failed
     │   ├── BusyError               somebody else holds the lock
-    │   └── StoppedError            the process that was asked has ended
+    │   ├── StoppedError            the process that was asked has ended
+    │   └── TimeUpError             it took longer than it may
     ├── AccessDeniedError       1   the other side wants a token or a licence accepted
     ├── DiskFullError           1   no room left
     └── NameTakenError          1   another model has that name already
@@ -111,6 +112,10 @@ class BusyError(TryAgainError):
 
 
 class StoppedError(TryAgainError):
+    pass
+
+
+class TimeUpError(TryAgainError):
     pass
 
 

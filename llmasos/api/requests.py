@@ -7,21 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
-from llmasos.engine.options import AnswerOptions, BeamOptions, SamplingOptions, ScoreOptions
+from llmasos.engine.beams import require_search
+from llmasos.engine.options import DRAWING, AnswerOptions, BeamOptions, SamplingOptions, ScoreOptions
 from llmasos.engine.sequence import Answer
 from llmasos.engine.structure import SHAPES, grammar_of_shape
 from llmasos.errors import UsageError
 from llmasos.settings import canonical_name, configured, layered
-
-# Whoever gives one of these wants tokens drawn; the others of sampling only change what is likely.
-DRAWING = frozenset((
-    "temperature", "top_k", "top_p", "min_p", "seed", "typical_p", "top_n_sigma", "xtc_probability", "xtc_threshold",
-    "mirostat", "mirostat_tau", "mirostat_eta",
-))  # fmt: skip
-# These change what is likely, token by token; beams are compared by what the model says.
-WEIGHING = frozenset((
-    "repeat_penalty", "presence_penalty", "frequency_penalty", "dry_multiplier", "logit_bias",
-))  # fmt: skip
 
 
 class Loading(TypedDict, total=False):
@@ -144,9 +135,8 @@ def make_request(wanted: Wanted, own: Mapping[str, Any], *, draws: bool) -> Requ
     sampling = layered(SamplingOptions, own, *configured(SamplingOptions), given)
     limits = layered(AnswerOptions, own, *configured(AnswerOptions), given)
     beams = layered(BeamOptions, own, *configured(BeamOptions), given)
-    _require_meaning(beams, count, drawn=sorted(DRAWING & given.keys()), draws=draws)
-    if beams.num_beams > 1 and (weighing := sorted(WEIGHING & given.keys())):
-        raise UsageError(f"{weighing[0]} has no effect on beams", hint=f"leave out {', '.join(weighing)}, or num_beams")
+    _require_meaning(beams, count, draws=draws)
+    require_search(beams, count, given, draws=draws)
     if not draws:
         sampling = replace(sampling, temperature=0.0)
     return Request(sampling, limits, beams, count, max_length)
@@ -192,13 +182,9 @@ def require_known(given: Any, known: Any) -> None:
         raise TypeError(f"there is no option {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 
-def _require_meaning(beams: BeamOptions, count: int, *, drawn: list[str], draws: bool) -> None:
+def _require_meaning(beams: BeamOptions, count: int, *, draws: bool) -> None:
     """Refuses what would be passed over in silence."""
     if not isinstance(count, int) or count < 1:
         raise UsageError(f"num_return_sequences is at least 1, not {count}")
-    if beams.num_beams > 1 and draws:
-        raise UsageError("beams never draw a token", hint=f"leave out {', '.join(drawn) or 'do_sample'}, or num_beams")
-    if 1 < beams.num_beams < count:
-        raise UsageError(f"{beams.num_beams} beams can't give {count} sequences", hint="raise num_beams")
     if count > 1 and beams.num_beams == 1 and not draws:
         raise UsageError(f"{count} greedy answers would all be the same", hint="give a temperature, or num_beams")

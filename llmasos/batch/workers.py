@@ -91,6 +91,7 @@ class TextWorker:
                         prompt,
                         sampling,
                         asked.limits,
+                        asked.beams,
                         scores=asked.scores,
                         shown=asked.shown,
                         listener=lambda event, place=place: self._hear(going, place, event),  # type: ignore[misc]

@@ -98,7 +98,10 @@ def normal_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
             continue
         if not isinstance(message.get("content"), str):
             raise _no_message(number, "its content has to be text")
-        normal.append(_result(number, message, waiting) if role == "tool" else dict(message))
+        if message.get("tool_calls"):
+            raise _no_message(number, "only an assistant's message has tool_calls")
+        others = {key: value for key, value in message.items() if key != "tool_calls"}
+        normal.append(_result(number, others, waiting) if role == "tool" else others)
     return normal
 
 

@@ -90,7 +90,8 @@ class Answering:
         if self._matcher.matched is None:
             self._show(self._matcher.feed(self._decoder.finish()))
             self._show(self._matcher.finish())
-        seconds = self._lap()
+        seconds, count = self._lap(), len(self._tokens)
+        of_answer = self._scores.of_answer if self._scores else ()
         self.close()
         return Answer(
             text="".join(self._shown),
@@ -106,7 +107,8 @@ class Answering:
             guessed_tokens=self.guessed_tokens,
             spared_passes=self.spared_passes,
             prompt_scores=self._scores.of_prompt if self._scores else (),
-            token_scores=self._scores.of_answer[: len(self._tokens)] if self._scores else (),
+            token_scores=of_answer[:count],
+            end_score=of_answer[count] if len(of_answer) > count else None,
         )
 
     def close(self) -> None:

@@ -8,10 +8,11 @@ log-probability divided by its length to the power of `length_penalty`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from llmasos.engine.options import BeamOptions
+from llmasos.engine.options import DRAWING, WEIGHING, BeamOptions
+from llmasos.errors import UsageError
 
 MOST_END_TOKENS = 8  # of a vocabulary: so many candidates may be none to go on with
 
@@ -110,3 +111,16 @@ class BeamSearch:
         if self.options.early_stopping == "never" and self.options.length_penalty > 0:
             length = self._longest
         return self._worth(self.beams[0].log_probability, length) > self.finished[-1].score
+
+
+def require_search(options: BeamOptions, count: int, given: Collection[str], *, draws: bool) -> None:
+    """Refuses what a search for `count` answers would pass over in silence; `given` are the options beside it."""
+    if options.num_beams == 1:
+        return
+    if draws:
+        drawn = ", ".join(sorted(DRAWING.intersection(given))) or "do_sample"
+        raise UsageError("beams never draw a token", hint=f"leave out {drawn}, or num_beams")
+    if options.num_beams < count:
+        raise UsageError(f"{options.num_beams} beams can't give {count} sequences", hint="raise num_beams")
+    if weighing := sorted(WEIGHING.intersection(given)):
+        raise UsageError(f"{weighing[0]} has no effect on beams", hint=f"leave out {', '.join(weighing)}, or num_beams")

@@ -231,7 +231,8 @@ class Batch:
 def _context_params(options: ContextOptions) -> Any:
     params = lib.llama_context_default_params()
     params.n_ctx, params.kv_unified = options.all_cells, options.pooled
-    params.n_batch, params.n_ubatch = options.batch_size, min(options.batch_size, MICRO_BATCH_SIZE)
+    batch_size = max(options.batch_size, options.sequences)  # llama.cpp aborts if a pass can't hold a token of each
+    params.n_batch, params.n_ubatch = batch_size, min(batch_size, MICRO_BATCH_SIZE)
     params.n_seq_max = options.sequences
     params.n_threads = params.n_threads_batch = options.threads
     params.type_k = params.type_v = KV_TYPE_IDS[options.kv_type]

@@ -16,6 +16,16 @@ PENALTIES, LOOPS, RARE = "Penalties", "Loops and clichés", "Rarely needed"
 INT32 = 2**31 - 1  # a greater number would wrap on its way through ctypes
 MOST_TOKENS = 1_048_576  # that a penalty looks back at: llama.cpp takes memory for all of them
 
+# Whoever gives one of these wants tokens drawn; the others of sampling only change what is likely.
+DRAWING = frozenset((
+    "temperature", "top_k", "top_p", "min_p", "seed", "typical_p", "top_n_sigma", "xtc_probability", "xtc_threshold",
+    "mirostat", "mirostat_tau", "mirostat_eta",
+))  # fmt: skip
+# These change what is likely, token by token; beams are compared by what the model says.
+WEIGHING = frozenset((
+    "repeat_penalty", "presence_penalty", "frequency_penalty", "dry_multiplier", "logit_bias",
+))  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SamplingOptions:

@@ -26,7 +26,8 @@ class Answer:
 
     `finish_reason` is `stop` (the model's end or a stop string), `length` or `time` (as many tokens or as long as asked
     for), `context` (it is full) or `cancelled`. Of `guessed_tokens` that were checked ahead some came true, and as many
-    passes were spared. A beam search gives a `score`, and the next best in `others`.
+    passes were spared. Where tokens are scored, `end_score` is that of the model's end, which is none of the answer's
+    tokens. A beam search gives a `score`, and the next best in `others`.
     """
 
     text: str
@@ -43,6 +44,7 @@ class Answer:
     spared_passes: int = 0
     prompt_scores: tuple[TokenScore, ...] = ()
     token_scores: tuple[TokenScore, ...] = ()
+    end_score: TokenScore | None = None
     score: float | None = None
     others: tuple[Answer, ...] = ()
 

@@ -83,9 +83,6 @@ class OllamaStream(Stream):
         parts = self._with_scores(self._parts(self._reader.finish()), answer.token_scores[self._told :])
         return [*parts, {**head(self._stamp), **self._asked.said(""), **self._asked.end(answer)}]
 
-    def total(self, answers: Sequence[Answer]) -> dict[str, Any]:
-        raise AssertionError("the last line of Ollama's streams has the figures")
-
     def _parts(self, parts: Sequence[Part]) -> list[dict[str, Any]]:
         return [{**head(self._stamp), **self._said(part), "done": False} for part in parts]
 

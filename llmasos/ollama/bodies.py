@@ -17,6 +17,7 @@ from llmasos.engine.options import AnswerOptions, SamplingOptions, ScoreOptions
 from llmasos.engine.structure import grammar_of_shape
 from llmasos.errors import BadInputError, UsageError
 from llmasos.openai.bodies import Body, Defaults, read_count, read_field
+from llmasos.openai.filling import can_fill, tokens_between
 from llmasos.settings import canonical_name, overlaid, without_foreign_meaning
 
 GENERATE, CHAT, EMBED, EMBEDDINGS = "/api/generate", "/api/chat", "/api/embed", "/api/embeddings"
@@ -45,10 +46,10 @@ class Reader:
     def generate(self, body: Body) -> Question:
         """Of `/api/generate`. Raises UsageError and BadInputError for what can't be."""
         _refuse_images(body)
-        if body.get("suffix"):
-            raise UsageError(f"{self._name} does not support insert")
-        prompt = read_field(body, "prompt", str, "")
+        prompt, suffix = read_field(body, "prompt", str, ""), read_field(body, "suffix", str, "")
         sampling, limits, grammar = self._options(body)
+        if suffix:
+            return self._question(self._between(prompt, suffix), sampling, limits, grammar, body)
         if read_field(body, "raw", bool, False):
             if any(body.get(name) for name in RAW_ALONE):
                 raise UsageError("raw mode does not support template, system, or context")
@@ -89,6 +90,14 @@ class Reader:
     def _raw(self, prompt: str, body: Body | None = None) -> ChatPrompt:
         tokens = self._model.tokenize(prompt, add_special=True, parse_special=True)
         return _behind(body or {}, ChatPrompt(tokens, AnswerForm(reasoning=None), frozenset()))
+
+    def _between(self, prompt: str, suffix: str) -> ChatPrompt:
+        if not can_fill(self._model):
+            raise UsageError(f"{self._name} does not support insert")
+        before, after = (
+            self._model.tokenize(text, add_special=False, parse_special=False) for text in (prompt, suffix)
+        )
+        return ChatPrompt(tokens_between(self._model, before, after), AnswerForm(reasoning=None), frozenset())
 
     def _options(self, body: Body) -> tuple[SamplingOptions, AnswerOptions, str | None]:
         given: dict[str, Any] = {}

@@ -16,6 +16,12 @@ from llmasos.store.manifests import Manifest
 from llmasos.store.store import ModelStore
 from llmasos.units import format_count
 
+MIDDLE_KEYS = ("tokenizer.ggml.fim_mid_token_id", "tokenizer.ggml.middle_token_id")
+MIDDLES = frozenset((  # by these names llama.cpp knows the token behind which a model fills in
+    "<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>", "<MID>", "▁<MID>", "<|code_middle|>",
+    "<|middle|>",
+))  # fmt: skip
+TOKENS = "tokenizer.ggml.tokens"
 THINKING_MARKS = ("<think>", "enable_thinking", "reasoning_content")
 
 
@@ -61,7 +67,7 @@ def shown(manifest: Manifest, store: ModelStore, *, is_verbose: bool) -> dict[st
         "details": details_of(manifest),
         "messages": [{"role": role, "content": text} for role, text in recipe.messages],
         "model_info": _info(header),
-        "capabilities": capabilities(manifest, template),
+        "capabilities": capabilities(manifest, template, can_fill=_can_fill(store.paths(manifest)[0])),
         "modified_at": timestamp(manifest.created_at),
     }
     if is_verbose:
@@ -71,16 +77,23 @@ def shown(manifest: Manifest, store: ModelStore, *, is_verbose: bool) -> dict[st
     return {name: value for name, value in answer.items() if value or name in ("details", "model_info", "capabilities")}
 
 
-def capabilities(manifest: Manifest, template: str) -> list[str]:
+def capabilities(manifest: Manifest, template: str, *, can_fill: bool) -> list[str]:
     """What a model can do, as far as its header and its template tell."""
     if manifest.facts.purpose == Purpose.EMBEDDING.value:
         return ["embedding"]
     found = ["completion"]
     if "tools" in template:
         found.append("tools")
+    if can_fill:
+        found.append("insert")
     if any(mark in template for mark in THINKING_MARKS):
         found.append("thinking")
     return found
+
+
+def _can_fill(path: Path) -> bool:
+    metadata = read_header(path, whole=[TOKENS]).metadata
+    return any(key in metadata for key in MIDDLE_KEYS) or not MIDDLES.isdisjoint(map(str, metadata.get(TOKENS, ())))
 
 
 def _header(path: Path, *, is_verbose: bool) -> GgufHeader:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from llmasos.engine.options import AnswerOptions, ChatOptions, SamplingOptions
+from llmasos.engine.beams import require_search
+from llmasos.engine.options import DRAWING, AnswerOptions, BeamOptions, ChatOptions, SamplingOptions
 from llmasos.engine.sampler import SEEDS
 from llmasos.engine.structure import SHAPES
 from llmasos.errors import BadInputError, UsageError
@@ -29,8 +30,9 @@ ASIDE = frozenset((
 ))  # fmt: skip
 # What a request may change about how a model is loaded; the rest is the server's own affair.
 LOADED_WITH = frozenset(("context_length", "threads", "gpu_layers", "batch_size"))
-OPTIONS = frozenset(each.name for kind in (SamplingOptions, AnswerOptions) for each in fields(kind))
-OF_ANY_ANSWER = ASIDE | OPTIONS | FOREIGN_NAMES.keys() | {*SHAPES, "json_schema", "response_format", "n", FIGURES}
+OPTIONS = frozenset(each.name for kind in (SamplingOptions, AnswerOptions, BeamOptions) for each in fields(kind))
+ALIASES = frozenset(name for name, ours in FOREIGN_NAMES.items() if ours in OPTIONS)
+OF_ANY_ANSWER = ASIDE | OPTIONS | ALIASES | {*SHAPES, "json_schema", "response_format", "n", FIGURES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,12 @@ def read_count(body: Body, name: str, default: int | None, most: int, *, least: 
 
 
 def read_options(body: Body, defaults: Defaults) -> tuple[SamplingOptions, AnswerOptions]:
-    """The options that a body gives, over those that hold anyway. Its shape is read by `shape_of`."""
+    """The options that a body gives, over those that hold anyway. Its shape is read by `shape_of`.
+
+    How the answer is to be sent, which others act upon, is looked at here too.
+    """
+    read_field(body, "stream", bool)
+    read_field(body, "stream_options", dict)
     given = {canonical_name(name): value for name, value in body.items() if value is not None}
     given.pop("grammar", None)
     if isinstance(bias := given.get("logit_bias"), Mapping):
@@ -83,6 +90,21 @@ def read_options(body: Body, defaults: Defaults) -> tuple[SamplingOptions, Answe
     if given.get("max_tokens") == -1:
         given["max_tokens"] = None
     return overlaid(defaults.sampling, given), overlaid(defaults.limits, given)
+
+
+def read_beams(body: Body, count: int, *, is_scored: bool) -> BeamOptions | None:
+    """How `count` answers are searched for; None if they are drawn. Raises UsageError for what has no meaning then."""
+    given = {canonical_name(name): value for name, value in body.items() if value is not None}
+    if isinstance(stopping := given.get("early_stopping"), bool):
+        given["early_stopping"] = str(stopping).lower()
+    beams = overlaid(BeamOptions(), given)
+    draws = given.get("temperature") != 0 and bool(DRAWING - {"seed"} & given.keys())
+    require_search(beams, count, given, draws=draws)
+    if beams.num_beams == 1:
+        return None
+    if is_scored:
+        raise UsageError("of beams as a whole there is a score; their tokens have none", hint="leave out logprobs")
+    return beams
 
 
 def _bias(token: str, strength: Any) -> str:

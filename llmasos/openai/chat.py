@@ -22,6 +22,7 @@ from llmasos.openai.bodies import (
     OF_ANY_ANSWER,
     Body,
     Defaults,
+    read_beams,
     read_count,
     read_field,
     read_options,
@@ -43,7 +44,7 @@ class ChatAsked(Asked):
     calls_at_most: int | None = None
 
     def response(self, answers: Sequence[Answer], stamp: Stamp, piece: TokenBytes) -> dict[str, Any]:
-        choices = [self._choice(number, answer, piece) for number, answer in enumerate(answers)]
+        choices = [self._choice(number, answer, piece) for number, (_, answer) in enumerate(self.told(answers))]
         return {**stamp.on("chatcmpl", "chat.completion"), "choices": choices, "usage": self.usage(answers)}
 
     def stream(self, stamp: Stamp, piece: TokenBytes) -> ChatStream:
@@ -131,6 +132,7 @@ def read_chat(body: Body, defaults: Defaults, chat: Chat, grammar: str | None) -
         raise UsageError("the modalities of an answer are text alone")
     sampling, limits = read_options(body, defaults)
     has_shape = (grammar or sampling.grammar) is not None
+    count, scores = read_count(body, "n", 1, MOST_ANSWERS, least=1) or 1, _scores(body)
     prompt = chat.prompt(
         read_messages(body.get("messages"), defaults.system),
         tools=read_field(body, "tools", list, []),
@@ -142,8 +144,9 @@ def read_chat(body: Body, defaults: Defaults, chat: Chat, grammar: str | None) -
         prompts=[prompt.tokens],
         sampling=replace(sampling, grammar=grammar or prompt.grammar or sampling.grammar),
         limits=limits,
-        count=read_count(body, "n", 1, MOST_ANSWERS, least=1) or 1,
-        scores=_scores(body),
+        count=count,
+        beams=read_beams(body, count, is_scored=scores is not None),
+        scores=scores,
         shown=prompt.shown,
         tells_figures=read_field(body, FIGURES, bool, False),
         form=prompt.form,

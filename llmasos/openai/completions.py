@@ -20,37 +20,39 @@ from llmasos.openai.bodies import (
     OF_ANY_ANSWER,
     Body,
     Defaults,
+    read_beams,
     read_count,
     read_field,
     read_options,
     require_known,
 )
+from llmasos.openai.filling import tokens_between
 
 KNOWN = OF_ANY_ANSWER | {"prompt", "logprobs", "echo", "best_of", "suffix"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionAsked(Asked):
-    """`echoes` are the prompts' texts, where they are to stand before the answers."""
+    """`echoes` are the prompts' texts, where they are to stand before the answers. `tells_scores`: they are wanted."""
 
     echoes: Sequence[str] | None = None
+    tells_scores: bool = False
 
     def response(self, answers: Sequence[Answer], stamp: Stamp, piece: TokenBytes) -> dict[str, Any]:
-        choices = [self._choice(number, answer, piece) for number, answer in enumerate(answers)]
+        choices = [self._choice(number, *told, piece) for number, told in enumerate(self.told(answers))]
         return {**stamp.on("cmpl", "text_completion"), "choices": choices, "usage": self.usage(answers)}
 
     def stream(self, stamp: Stamp, piece: TokenBytes) -> CompletionStream:
         return CompletionStream(self, stamp, piece)
 
-    def _choice(self, number: int, answer: Answer, piece: TokenBytes) -> dict[str, Any]:
-        place = number // self.count
+    def _choice(self, number: int, place: int, answer: Answer, piece: TokenBytes) -> dict[str, Any]:
         echo = self.echoes[place] if self.echoes else ""
-        scores = [*answer.prompt_scores, *answer.token_scores]
+        scores = [*answer.prompt_scores, *_scores_to_the_end(answer)]
         first = self.prompts[place][:1] if self.echoes else []
         return {
             "text": echo + answer.text,
             "index": number,
-            "logprobs": logprobs.of_text(first, scores, piece) if self.scores else None,
+            "logprobs": logprobs.of_text(first, scores, piece) if self.tells_scores else None,
             "finish_reason": finish_reason(answer),
             **self.figures(answer, piece),
         }
@@ -71,7 +73,8 @@ class CompletionStream(Stream):
         return [self._part(number, chunk.text, chunk.token_scores)]
 
     def finish(self, number: int, answer: Answer) -> list[dict[str, Any]]:
-        last = self._part(number, "", answer.token_scores[self._told[number] :], finish_reason(answer))
+        scores = _scores_to_the_end(answer)[self._told[number] :]
+        last = self._part(number, "", scores, finish_reason(answer))
         last["choices"][0].update(self._asked.figures(answer, self._piece))
         return [last]
 
@@ -87,43 +90,70 @@ class CompletionStream(Stream):
         return {**self._head, "choices": [{"text": text, "index": number, "logprobs": logs, "finish_reason": reason}]}
 
 
+def _scores_to_the_end(answer: Answer) -> Sequence[TokenScore]:
+    """With that of the model's end, as OpenAI tells it: who scores a text counts on a token behind it."""
+    return answer.token_scores if answer.end_score is None else (*answer.token_scores, answer.end_score)
+
+
 def read_completion(body: Body, defaults: Defaults, model: Model, grammar: str | None) -> CompletionAsked:
     """What a body asks for; `grammar` is that of its shape. Raises UsageError and BadInputError for what can't be."""
     require_known(body, KNOWN)
     count = read_count(body, "n", 1, MOST_ANSWERS, least=1) or 1
-    if body.get("suffix"):
-        raise UsageError("a suffix has no place here: only what follows a prompt is written")
-    if read_field(body, "best_of", int, count) != count:
-        raise UsageError("best_of has to be n: no answers are written to be thrown away")
+    drawn = _drawn(body, count)
     sampling, limits = read_options(body, defaults)
-    echo = read_field(body, "echo", bool, False)
-    if echo and read_field(body, "stream", bool, False):
-        raise UsageError("the prompt is echoed in a whole response only", hint="leave out stream, or echo")
+    echo, suffix = read_field(body, "echo", bool, False), read_field(body, "suffix", str, "")
+    if echo and (suffix or read_field(body, "stream", bool, False)):
+        raise UsageError(
+            "the prompt is echoed in a whole response only, before what follows it",
+            hint="leave out stream and suffix, or echo",
+        )
     top = read_count(body, "logprobs", None, MOST_LOGPROBS)
-    prompts = read_prompts(body.get("prompt"), "prompt", model)
+    is_scored = top is not None or drawn > count
+    prompts = read_prompts(body.get("prompt"), "prompt", model, add_special=not suffix)
+    if suffix:
+        after = model.tokenize(suffix, add_special=False, parse_special=False)
+        prompts = [tokens_between(model, before, after) for before in prompts]
     return CompletionAsked(
         prompts=prompts,
         sampling=replace(sampling, grammar=grammar or sampling.grammar),
         limits=limits,
         count=count,
-        scores=None if top is None else ScoreOptions(prompt_from=0 if echo else None, top=top),
+        drawn=drawn,
+        beams=read_beams(body, count, is_scored=is_scored),
+        scores=ScoreOptions(prompt_from=0 if echo and top is not None else None, top=top or 0) if is_scored else None,
         tells_figures=read_field(body, FIGURES, bool, False),
         echoes=[model.detokenize(prompt) for prompt in prompts] if echo else None,
+        tells_scores=top is not None,
     )
 
 
-def read_prompts(given: Any, name: str, model: Model) -> list[list[int]]:
-    """The tokens of a text, a list of texts, token ids, or a list of lists of these."""
+def _drawn(body: Body, count: int) -> int:
+    """How many answers are written, of which the best are told."""
+    drawn = read_count(body, "best_of", None, MOST_ANSWERS, least=1)
+    if drawn is None:
+        return count
+    if drawn < count:
+        raise UsageError(f"best_of is at least n: {count} of {drawn} answers can't be told")
+    if drawn > count and read_field(body, "stream", bool, False):
+        raise UsageError("which answers are the best is known at their end", hint="leave out stream, or best_of")
+    return drawn
+
+
+def read_prompts(given: Any, name: str, model: Model, *, add_special: bool = True) -> list[list[int]]:
+    """The tokens of a text, a list of texts, token ids, or a list of lists of these.
+
+    `add_special` adds what the model wants around a text.
+    """
     if isinstance(given, str) or _are_tokens(given):
         given = [given]
     if not isinstance(given, list) or not given:
         raise BadInputError(f"the {name} is a text, a list of texts, or token ids")
-    return [_tokens(each, name, model) for each in given]
+    return [_tokens(each, name, model, add_special=add_special) for each in given]
 
 
-def _tokens(given: Any, name: str, model: Model) -> list[int]:
+def _tokens(given: Any, name: str, model: Model, *, add_special: bool) -> list[int]:
     if isinstance(given, str):
-        return model.tokenize(given, add_special=True, parse_special=False)
+        return model.tokenize(given, add_special=add_special, parse_special=False)
     if not _are_tokens(given):
         raise BadInputError(f"the {name} is a text, a list of texts, or token ids")
     if wrong := [token for token in given if not 0 <= token < model.vocabulary_size]:

@@ -10,6 +10,7 @@ from llmasos.errors import (
     LlmasosError,
     ModelNotFoundError,
     PromptTooLongError,
+    TimeUpError,
     TryAgainError,
     UsageError,
 )
@@ -22,6 +23,7 @@ KINDS: tuple[tuple[type[LlmasosError], int, str, str | None], ...] = (
     (UsageError, 400, "invalid_request_error", None),
     (ModelNotFoundError, 404, "not_found_error", "model_not_found"),
     (BusyError, 429, "rate_limit_error", "rate_limit_exceeded"),
+    (TimeUpError, 504, "timeout_error", None),
     (TryAgainError, 503, "unavailable_error", None),
     (LlmasosError, 500, "server_error", None),
 )

@@ -17,6 +17,8 @@ from llmasos.openai.chat import read_chat
 from llmasos.openai.completions import KNOWN as KNOWN_OF_COMPLETIONS
 from llmasos.openai.completions import read_completion
 from llmasos.openai.embeddings import EmbeddingAsked, read_embedding
+from llmasos.openai.infill import INFILL, read_infill
+from llmasos.openai.infill import KNOWN as KNOWN_OF_INFILL
 
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 GRAMMARS_KEPT = 64  # of shapes that many bodies have in common
@@ -25,9 +27,15 @@ GRAMMARS_KEPT = 64  # of shapes that many bodies have in common
 class TextInterface:
     """To a model that writes text. Any thread may ask."""
 
-    def __init__(self, model: Model, template: str | None, name: str, defaults: Defaults) -> None:
-        """`template` is that of its chats, `name` what people know it by. Raises BadInputError for one that is none."""
+    def __init__(
+        self, model: Model, template: str | None, name: str, defaults: Defaults, context_length: int | None = None
+    ) -> None:
+        """`template` is that of its chats, `name` what people know it by; None of a context is as long as it learned.
+
+        Raises BadInputError for a template that is none.
+        """
         self._model, self._name, self._defaults = model, name, defaults
+        self._context_length = context_length or model.trained_context_length
         self._chat = Chat(model, template) if template else None
 
     def ask(self, path: str, body: Body) -> Asked:
@@ -40,7 +48,10 @@ class TextInterface:
             if self._chat is None:
                 raise BadInputError(f"{self._name} has no chat template", hint=f"{COMPLETIONS} takes any text")
             return read_chat(body, self._defaults, self._chat, _grammar_of(body))
-        raise _no_path(path, self._name, CHAT, COMPLETIONS)
+        if path == INFILL:
+            require_known(body, KNOWN_OF_INFILL)
+            return read_infill(body, self._defaults, self._model, _grammar_of(body), self._context_length)
+        raise _no_path(path, self._name, CHAT, COMPLETIONS, INFILL)
 
 
 class EmbeddingInterface:
@@ -57,7 +68,7 @@ class EmbeddingInterface:
 
 
 def _no_path(path: str, name: str, *paths: str) -> UsageError:
-    return UsageError(f"{name} does not answer to {path}", hint=f"it does to {' and '.join(paths)}")
+    return UsageError(f"{name} does not answer to {path}", hint=f"it does to {', '.join(paths)}")
 
 
 def _grammar_of(body: Body) -> str | None:

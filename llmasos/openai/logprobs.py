@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from llmasos.engine.figures import TokenBytes
 from llmasos.engine.sequence import TokenScore
 from llmasos.engine.text import TextDecoder
 
-Piece = Callable[[int], bytes]
 
-
-def of_message(scores: Iterable[TokenScore], piece: Piece) -> dict[str, Any]:
+def of_message(scores: Iterable[TokenScore], piece: TokenBytes) -> dict[str, Any]:
     """`logprobs` of a chat's choice: each token with its bytes, and the likeliest in its place."""
 
     def entry(token: int, log_probability: float) -> dict[str, Any]:
@@ -25,7 +24,7 @@ def of_message(scores: Iterable[TokenScore], piece: Piece) -> dict[str, Any]:
     return {"content": content, "refusal": None}
 
 
-def of_text(first: Sequence[int], scores: Iterable[TokenScore], piece: Piece) -> dict[str, Any]:
+def of_text(first: Sequence[int], scores: Iterable[TokenScore], piece: TokenBytes) -> dict[str, Any]:
     """`logprobs` of a completion's choice: lists side by side.
 
     `first` are tokens that have no score, as nothing stands before them. `text_offset` counts characters.

@@ -16,7 +16,8 @@ from llmasos.errors import UsageError
 from llmasos.server.options import ServeOptions
 
 ANY = "*"
-OPEN_PATHS = frozenset(("/", "/health", "/v1/health"))  # which tell nothing, for whoever watches over the server
+# Which tell nothing of this server: for whoever watches over it, or looks for what can be asked.
+OPEN_PATHS = frozenset(("/", "/health", "/v1/health", "/openapi.json", "/docs"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,12 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from llmasos.errors import LlmasosError
+from llmasos.openai.infill import INFILL
 from llmasos.openai.interface import CHAT, COMPLETIONS, EMBEDDINGS
 from llmasos.openai.ranking import RERANK
 from llmasos.server.access import Access
@@ -21,12 +22,16 @@ from llmasos.server.gate import Gate, Limits
 from llmasos.server.manners import OPENAI, manner_at
 from llmasos.server.models import Models
 from llmasos.server.ollama_routes import ollama_routes
+from llmasos.server.openapi.document import document
+from llmasos.server.openapi.page import page
 from llmasos.server.options import ServeOptions, largest_body
 from llmasos.server.relay import relay
 from llmasos.server.tokens import DETOKENIZE, INFO, TEMPLATE, TOKENIZE
 from llmasos.store.manifests import Manifest
 
 OWN_PAGES = r"https?://(localhost|127\.\d+\.\d+\.\d+|\[::1\]|[a-z0-9.-]+\.localhost)(:\d+)?"
+
+NOTHING_ELSE = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
 
 
 def build_app(options: ServeOptions, access: Access, models: Models) -> ASGIApp:
@@ -45,7 +50,7 @@ def build_app(options: ServeOptions, access: Access, models: Models) -> ASGIApp:
     async def asked(request: Request) -> Response:
         return await relay(models, request)
 
-    async def asked_about_tokens(request: Request) -> Response:
+    async def asked_unnamed(request: Request) -> Response:
         return await relay(models, request, needs_name=False)
 
     @contextlib.asynccontextmanager
@@ -60,9 +65,11 @@ def build_app(options: ServeOptions, access: Access, models: Models) -> ASGIApp:
         routes=[
             Route("/health", _healthy),
             Route("/v1/health", _healthy),
+            Route("/openapi.json", _described_to_programs),
+            Route("/docs", _described_to_people),
             *(Route(path, asked, methods=["POST"]) for path in (CHAT, COMPLETIONS, EMBEDDINGS, RERANK)),
-            *(Route(path, asked_about_tokens, methods=["POST"]) for path in (TOKENIZE, DETOKENIZE, TEMPLATE)),
-            Route(INFO, asked_about_tokens, methods=["GET", "POST"]),
+            *(Route(path, asked_unnamed, methods=["POST"]) for path in (INFILL, TOKENIZE, DETOKENIZE, TEMPLATE)),
+            Route(INFO, asked_unnamed, methods=["GET", "POST"]),
             Route("/v1/models", models_listed),
             Route("/v1/models/{name:path}", model_described),
             *ollama_routes(models),
@@ -84,6 +91,14 @@ def build_app(options: ServeOptions, access: Access, models: Models) -> ASGIApp:
 
 async def _healthy(request: Request) -> Response:
     return JSONResponse({"status": "ok"})
+
+
+async def _described_to_programs(request: Request) -> Response:
+    return JSONResponse(document())
+
+
+async def _described_to_people(request: Request) -> Response:
+    return HTMLResponse(page(document()), headers=NOTHING_ELSE)
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

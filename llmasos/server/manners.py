@@ -8,8 +8,9 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from llmasos.errors import BusyError, LlmasosError, ModelNotFoundError, TryAgainError
+from llmasos.errors import BusyError, LlmasosError, ModelNotFoundError
 from llmasos.openai.failures import failure
+from llmasos.openai.infill import INFILL
 
 SOON = {"Retry-After": "1"}  # seconds
 KINDS = {
@@ -17,7 +18,7 @@ KINDS = {
     403: "permission_error",
     404: "not_found_error",
     405: "invalid_request_error",
-    408: "invalid_request_error",
+    408: "timeout_error",
     413: "invalid_request_error",
     429: "rate_limit_error",
     503: "unavailable_error",
@@ -50,7 +51,7 @@ class Manner(ABC):
 
     def failed(self, error: LlmasosError) -> JSONResponse:
         status, body = self.failure(error)
-        return JSONResponse(body, status, headers=SOON if isinstance(error, TryAgainError) else None)
+        return JSONResponse(body, status, headers=SOON if status in (429, 503) else None)
 
 
 class _OpenAi(Manner):
@@ -66,6 +67,19 @@ class _OpenAi(Manner):
 
     def failure(self, error: LlmasosError) -> tuple[int, Any]:
         return failure(error)
+
+
+class _LlamaServer(_OpenAi):
+    """Nothing ends a stream but its last event, which says `stop`; errors have their status as code."""
+
+    ending = b""
+
+    def refusal(self, status: int, message: str) -> Any:
+        return _with_code(super().refusal(status, message), status)
+
+    def failure(self, error: LlmasosError) -> tuple[int, Any]:
+        status, body = failure(error)
+        return status, _with_code(body, status)
 
 
 class _Ollama(Manner):
@@ -86,11 +100,17 @@ class _Ollama(Manner):
         return 503 if isinstance(error, BusyError) else status, {"error": body["error"]["message"]}
 
 
-OPENAI, OLLAMA = _OpenAi(), _Ollama()
+OPENAI, LLAMA_SERVER, OLLAMA = _OpenAi(), _LlamaServer(), _Ollama()
 
 
 def manner_at(path: str) -> Manner:
+    if path == INFILL:
+        return LLAMA_SERVER
     return OLLAMA if path.startswith("/api/") else OPENAI
+
+
+def _with_code(body: dict[str, Any], status: int) -> dict[str, Any]:
+    return {"error": {**body["error"], "code": status}}
 
 
 def _json(piece: Any) -> bytes:

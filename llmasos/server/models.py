@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import fields
 from typing import Any
 
 from llmasos.engine.options import LoadOptions
-from llmasos.errors import ModelNotFoundError, UsageError
+from llmasos.errors import BadInputError, DoesNotFitError, ModelNotFoundError, UsageError
 from llmasos.formats.gguf import read_header
 from llmasos.hardware.machine import Machine, read_memory, usable_cores
 from llmasos.hardware.plan import Wishes, plan_offload
@@ -20,7 +20,7 @@ from llmasos.openai.bodies import LOADED_WITH
 from llmasos.runner.runner import Runner
 from llmasos.server.making import require_public
 from llmasos.server.options import ServeOptions, seconds_of
-from llmasos.server.pool import Pool
+from llmasos.server.pool import Held, Pool
 from llmasos.settings import accepted, canonical_name, without_foreign_meaning
 from llmasos.store.manifests import Manifest
 from llmasos.store.references import is_name, parse_name
@@ -36,7 +36,12 @@ class Models:
     def __init__(self, options: ServeOptions, store: ModelStore | None = None) -> None:
         self._options, self.store = options, store or ModelStore()
         self.pool = Pool(
-            self._start, self._need, _room, keep_alive=seconds_of(options.keep_alive), most=options.max_models
+            self._start,
+            self._need,
+            _room,
+            keep_alive=seconds_of(options.keep_alive),
+            most=options.max_models,
+            load_seconds=options.max_load_seconds,
         )
 
     async def find(self, text: Any) -> Manifest:
@@ -67,11 +72,24 @@ class Models:
     ) -> AsyncGenerator[Any]:
         """The pieces of what a model answers, which is loaded for it if need be."""
         begun = time.perf_counter()
-        async with self.pool.use(str(manifest.name), settings, keep_alive=keep_alive) as held:
-            asked = {**request, "load_seconds": time.perf_counter() - begun}
+        async with self.using(str(manifest.name), settings, keep_alive=keep_alive) as held:
+            load_seconds, seconds = time.perf_counter() - begun, self._options.max_request_seconds
+            asked = {**request, "load_seconds": load_seconds, "seconds": seconds}
             async with contextlib.aclosing(held.runner.ask(asked)) as pieces:
                 async for piece in pieces:
                     yield piece
+
+    @contextlib.asynccontextmanager
+    async def using(self, name: str, settings: Mapping[str, Any], *, keep_alive: float | None) -> AsyncIterator[Held]:
+        """`Pool.use`; a model that is too large as the request wants it loaded is the fault of the request."""
+        async with contextlib.AsyncExitStack() as used:
+            try:
+                held = await used.enter_async_context(self.pool.use(name, settings, keep_alive=keep_alive))
+            except DoesNotFitError as error:
+                if not settings:
+                    raise
+                raise BadInputError(error.message, hint=error.hint) from error
+            yield held
 
     async def close(self) -> None:
         await self.pool.close()

@@ -20,7 +20,7 @@ from llmasos.server.making import created, pulled, take_blob
 from llmasos.server.manners import OLLAMA
 from llmasos.server.models import Models, keep_alive_of, settings_of
 from llmasos.server.pool import Held
-from llmasos.server.relay import read_body, relay, respond
+from llmasos.server.relay import TOO_SLOW, read_body, relay, respond
 from llmasos.store.blobs import DIGEST
 from llmasos.store.manifests import Manifest
 from llmasos.store.references import parse_name
@@ -65,6 +65,8 @@ def told(endpoint: Endpoint) -> Endpoint:
             return await endpoint(request)
         except LlmasosError as error:
             return OLLAMA.failed(error)
+        except asyncio.TimeoutError:
+            return OLLAMA.told(408, TOO_SLOW)
 
     return answered
 
@@ -100,7 +102,7 @@ class _Routes:
         if keep_alive == 0:
             await self._models.pool.unload(str(manifest.name))
         else:
-            async with self._models.pool.use(str(manifest.name), settings_of(body), keep_alive=keep_alive):
+            async with self._models.using(str(manifest.name), settings_of(body), keep_alive=keep_alive):
                 pass
         reason = "unload" if keep_alive == 0 else "load"
         return JSONResponse(

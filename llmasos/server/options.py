@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from llmasos.engine.options import INT32
 from llmasos.errors import UsageError
 from llmasos.settings import option
 from llmasos.units import parse_bytes
@@ -41,6 +42,15 @@ class ServeOptions:
         None, "Requests of one key, or address, that are answered at a time.", minimum=1, maximum=100_000
     )
     max_body: str = option("32M", "The largest request that is read.")
+    max_load_seconds: float = option(
+        600.0, "Loading a model may take so long, waiting for room in memory included.", minimum=0, maximum=INT32
+    )
+    max_request_seconds: float | None = option(
+        None,
+        "End an answer so many seconds after its model is there, its turn to come included.",
+        minimum=0,
+        maximum=INT32,
+    )
     pull: bool = option(False, "Pull models that are asked for and not here.")
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from llmasos.errors import DoesNotFitError
+from llmasos.errors import DoesNotFitError, TimeUpError
 from llmasos.runner.runner import Runner
 from llmasos.server.options import FOR_EVER
 
 A_CENTURY = 100 * 365 * 86_400.0
 Start = Callable[[str, Mapping[str, Any]], Awaitable[Runner]]
+Result = TypeVar("Result")
 Need = Callable[[str, Mapping[str, Any]], int]  # bytes that a model would take
 
 
@@ -78,13 +80,21 @@ def to_evict(held: Iterable[Held], needed: int, room: int, most: int | None) -> 
 class Pool:
     """The models of one server. Everything happens in its event loop.
 
-    `start` loads a model, `need` says how many bytes it would take, `room` how many all may take together.
+    `start` loads a model, `need` says how many bytes it would take, `room` how many all may take together. A load that
+    takes longer than `load_seconds` is given up, and nobody waits longer for one.
     """
 
     def __init__(
-        self, start: Start, need: Need, room: Callable[[], int], *, keep_alive: float, most: int | None = None
+        self,
+        start: Start,
+        need: Need,
+        room: Callable[[], int],
+        *,
+        keep_alive: float,
+        most: int | None = None,
+        load_seconds: float = math.inf,
     ) -> None:
-        self._start, self._need, self._room = start, need, room
+        self._start, self._need, self._room, self._load_seconds = start, need, room, load_seconds
         self._keep_alive, self._most = keep_alive, most
         self._held: dict[str, Held] = {}
         self._leaving: set[Held] = set()
@@ -99,7 +109,8 @@ class Pool:
     ) -> AsyncIterator[Held]:
         """The model while it is used, loaded if need be; anew if it was with settings that do not serve.
 
-        `keep_alive` is for how many seconds it stays from the end of this use on. Raises what `start` raises.
+        `keep_alive` is for how many seconds it stays from the end of this use on. Raises what `start` raises, and
+        TimeUpError.
         """
         held = await self._get(name, settings)
         try:
@@ -150,7 +161,15 @@ class Pool:
         if loading is None:
             loading = self._loading[name] = asyncio.create_task(self._load(name, settings))
             loading.add_done_callback(lambda task: self._forget(name, task))
-        await asyncio.shield(loading)
+        await self._in_time(name, asyncio.shield(loading))
+
+    async def _in_time(self, name: str, work: Awaitable[Result]) -> Result:
+        try:
+            return await asyncio.wait_for(work, None if math.isinf(self._load_seconds) else self._load_seconds)
+        except asyncio.TimeoutError:
+            raise TimeUpError(
+                f"{name} was not in memory within {self._load_seconds:g} seconds", hint="try again a while later"
+            ) from None
 
     def _forget(self, name: str, task: asyncio.Task[Held]) -> None:
         del self._loading[name]
@@ -161,7 +180,7 @@ class Pool:
         async with self._making_room:  # one load at a time knows how much room there is
             needed = await asyncio.to_thread(self._need, name, settings)  # it reads the model's header
             await self._make_room(name, needed)
-            runner = await self._start(name, settings)
+            runner = await self._in_time(name, self._start(name, settings))
             byte_count = int(runner.facts.get("byte_count") or needed)
             held = self._held[name] = Held(name, settings, byte_count, runner, self._keep_alive)
         if self._watching is None or self._watching.done():

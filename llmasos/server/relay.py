@@ -19,6 +19,7 @@ from llmasos.server.models import Models, keep_alive_of, settings_of
 from llmasos.settings import canonical_name
 
 SECONDS_FOR_A_BODY = 60.0
+TOO_SLOW = f"the request did not come within {SECONDS_FOR_A_BODY:.0f} seconds"
 CLIENT_GONE = 499  # nobody reads it; logs do
 UNBUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # or a proxy would keep a stream back
 
@@ -51,7 +52,7 @@ async def relay(models: Models, request: Request, *, needs_name: bool = True) ->
     except LlmasosError as error:
         return manner.failed(error)
     except asyncio.TimeoutError:
-        return manner.told(408, f"the request did not come within {SECONDS_FOR_A_BODY:.0f} seconds")
+        return manner.told(408, TOO_SLOW)
 
 
 async def respond(pieces: AsyncGenerator[Any], request: Request, *, is_streamed: bool) -> Response:

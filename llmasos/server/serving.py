@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any
 
 from llmasos.api.loops import call_in
@@ -24,10 +24,11 @@ from llmasos.load import Loaded
 from llmasos.locate import locate
 from llmasos.ollama.interface import EmbeddingInterface as OllamasVectors
 from llmasos.ollama.interface import TextInterface as OllamasText
-from llmasos.openai.asked import Asked, Stamp
+from llmasos.openai.asked import Asked, Stamp, Stream
 from llmasos.openai.bodies import Defaults
 from llmasos.openai.interface import EmbeddingInterface, TextInterface
 from llmasos.openai.ranking import RERANK, read_ranking
+from llmasos.server.deadline import GRACE, Deadline
 from llmasos.server.tokens import PATHS as TOKEN_PATHS
 from llmasos.server.tokens import TokenInterface
 from llmasos.settings import configured, layered, own_parameters
@@ -35,6 +36,7 @@ from llmasos.settings import configured, layered, own_parameters
 OLLAMAS = "/api/"
 CELLS_EACH = 1024  # room for so many tokens of each that is worked on at a time, if memory allows
 Response = AsyncGenerator[dict[str, Any]]
+Events = AsyncGenerator[tuple[int, Chunk | Answer]]
 
 
 class Serving:
@@ -57,7 +59,7 @@ class Serving:
             parallel = int(setup["parallel"])
             self._engine = self._loaded.start(0, parallel=parallel, cells=parallel * CELLS_EACH, kept=parallel)
             known = self._loaded.model, self._loaded.template, self._name, _defaults(own, located.system)
-            self._text, self._ollamas_text = TextInterface(*known), OllamasText(*known)
+            self._text, self._ollamas_text = TextInterface(*known, self._engine.context.length), OllamasText(*known)
         elif self._loaded.purpose is Purpose.EMBEDDING:
             self._embedder = self._loaded.start_embedder()
             self._vectors = EmbeddingInterface(self._loaded.model, self._name, self._embedder.width)
@@ -96,54 +98,55 @@ class Serving:
     async def answer(self, request: Any) -> Response:
         """The response, in its parts if the body asks for a stream."""
         path, body, stamp = request["path"], request["body"], Stamp(request["key"], int(time.time()), request["model"])
-        if path in TOKEN_PATHS:
-            yield await asyncio.to_thread(self._tokens.answer, path, body)
+        deadline, load_seconds = Deadline(request.get("seconds")), request["load_seconds"]
+        if self._engine is None or path in TOKEN_PATHS:
+            yield await deadline.wait(self._at_once(path, body, stamp, load_seconds))
             return
-        is_ollamas = path.startswith(OLLAMAS)
-        if (path == RERANK) != (self._ranker is not None):
-            raise UsageError(
-                f"{self._name} does not answer to {path}", hint=f"{RERANK} is for rerankers, and they for it"
-            )
-        if self._ranker:
-            yield await self._rank(body, stamp)
-            return
-        if self._engine is None:
-            if is_ollamas:
-                yield await self._embed_for_ollama(path, body, stamp, request["load_seconds"])
-            else:
-                yield await self._embed(path, body, stamp)
-            return
-        if is_ollamas:
-            asked: Asked = await asyncio.to_thread(self._ollamas_text.ask, path, body, request["load_seconds"])
-        else:
-            asked = await asyncio.to_thread(self._text.ask, path, body)  # making tokens of a long prompt takes a while
-        is_streamed = is_ollamas if body.get("stream") is None else body["stream"]
-        responses = self._streamed(asked, body, stamp) if is_streamed else self._whole(asked, stamp)
+        # Making tokens of a long prompt takes a while.
+        asked = await deadline.wait(asyncio.to_thread(self._ask, path, body, load_seconds))
+        is_streamed = path.startswith(OLLAMAS) if body.get("stream") is None else body["stream"]
+        events = self._events(asked, deadline)
+        responses = self._streamed(asked, events, body, stamp) if is_streamed else self._whole(asked, events, stamp)
         async for each in responses:
             yield each
 
-    async def _whole(self, asked: Asked, stamp: Stamp) -> Response:
-        answers = {number: event async for number, event in self._events(asked) if isinstance(event, Answer)}
+    def _ask(self, path: str, body: Mapping[str, Any], load_seconds: float) -> Asked:
+        if path.startswith(OLLAMAS):
+            return self._ollamas_text.ask(path, body, load_seconds)
+        return self._text.ask(path, body)
+
+    async def _at_once(self, path: str, body: Mapping[str, Any], stamp: Stamp, load_seconds: float) -> dict[str, Any]:
+        """What is no text that grows."""
+        if path in TOKEN_PATHS:
+            return await asyncio.to_thread(self._tokens.answer, path, body)
+        if self._ranker:
+            return await self._rank(path, body, stamp)
+        if path.startswith(OLLAMAS):
+            return await self._embed_for_ollama(path, body, stamp, load_seconds)
+        return await self._embed(path, body, stamp)
+
+    async def _whole(self, asked: Asked, events: Events, stamp: Stamp) -> Response:
+        answers = {number: event async for number, event in events if isinstance(event, Answer)}
         yield asked.response([answers[number] for number in sorted(answers)], stamp, self._loaded.model.piece)
 
-    async def _streamed(self, asked: Asked, body: Mapping[str, Any], stamp: Stamp) -> Response:
+    async def _streamed(self, asked: Asked, events: Events, body: Mapping[str, Any], stamp: Stamp) -> Response:
         stream, answers = asked.stream(stamp, self._loaded.model.piece), dict[int, Answer]()
         for part in stream.begin():
             yield part
-        async for number, event in self._events(asked):
+        async for number, event in events:
             if isinstance(event, Answer):
                 answers[number] = event
-                parts = stream.finish(number, event)
-            else:
-                parts = stream.feed(number, event)
-            for part in parts:
+            for part in _parts(stream, asked, number, event):
                 yield part
         if (body.get("stream_options") or {}).get("include_usage"):
-            yield stream.total([answers[number] for number in sorted(answers)])
+            total = stream.total([answers[number] for number in sorted(answers)])
+            if total is not None:
+                yield total
 
-    async def _events(self, asked: Asked) -> AsyncGenerator[tuple[int, Chunk | Answer]]:
+    async def _events(self, asked: Asked, deadline: Deadline) -> Events:
         """Pieces and answers as they come, with the numbers of their sequences. Leaving early ends them all."""
         assert self._engine is not None
+        limits = deadline.limited(asked.limits)
         loop, events = asyncio.get_running_loop(), asyncio.Queue[tuple[int, Event]]()
         sequences = []
         try:
@@ -152,7 +155,8 @@ class Serving:
                     self._engine.submit(
                         prompt,
                         sampling,
-                        asked.limits,
+                        limits,
+                        asked.beams,
                         scores=asked.scores,
                         shown=asked.shown,
                         listener=lambda event, number=number: call_in(loop, events.put_nowait, (number, event)),  # type: ignore[misc]
@@ -160,10 +164,12 @@ class Serving:
                 )
             left = len(sequences)
             while left:
-                number, event = await events.get()
+                number, event = await deadline.wait(events.get(), GRACE)
                 if isinstance(event, BaseException):
                     raise event
-                left -= isinstance(event, Answer)
+                if isinstance(event, Answer):
+                    deadline.require_begun(event)
+                    left -= 1
                 yield number, event
         finally:
             for sequence in sequences:
@@ -174,8 +180,10 @@ class Serving:
         asked = await asyncio.to_thread(self._vectors.ask, path, body)
         return asked.response(await asyncio.to_thread(self._embedder.embed, asked.texts), stamp)
 
-    async def _rank(self, body: Mapping[str, Any], stamp: Stamp) -> dict[str, Any]:
+    async def _rank(self, path: str, body: Mapping[str, Any], stamp: Stamp) -> dict[str, Any]:
         assert self._ranker is not None
+        if path != RERANK:
+            raise UsageError(f"{self._name} does not answer to {path}", hint=f"it does to {RERANK}")
         asked = read_ranking(body)
         ranked = await asyncio.to_thread(self._ranker.rank, asked.query, asked.documents, top=asked.top)
         return asked.response(ranked, stamp)
@@ -188,6 +196,17 @@ class Serving:
         begun = time.perf_counter()
         vectors = await asyncio.to_thread(self._embedder.embed, asked.texts, normalize=not asked.is_old)
         return asked.response(vectors, stamp.model, time.perf_counter() - begun)
+
+
+def _parts(stream: Stream, asked: Asked, number: int, event: Chunk | Answer) -> Iterable[dict[str, Any]]:
+    """What a sequence's event says in a stream. A beam search says all at its end."""
+    if isinstance(event, Chunk):
+        yield from stream.feed(number, event)
+        return
+    for place, answer in asked.ends(number, event):
+        if asked.beams:
+            yield from stream.feed(place, Chunk(answer.text, len(answer.tokens)))
+        yield from stream.finish(place, answer)
 
 
 def make(setup: Mapping[str, Any]) -> Serving:

@@ -19,8 +19,8 @@ import llmasos
 from conftest import PROJECT
 from doubles.tiny import TinyModel
 from llmasos import LLM, LlmasosError
-from llmasos.api.requests import DRAWING, Loading, Wanted, make_request
-from llmasos.engine.options import AnswerOptions, BeamOptions, LoadOptions, SamplingOptions
+from llmasos.api.requests import Loading, Wanted, make_request
+from llmasos.engine.options import DRAWING, AnswerOptions, BeamOptions, LoadOptions, SamplingOptions
 from llmasos.engine.structure import SHAPES
 from llmasos.errors import BadInputError, ModelNotFoundError, PromptTooLongError, UsageError
 from llmasos.settings import FOREIGN_NAMES

@@ -86,6 +86,7 @@ NONE = {
     "no mapping": (["Hello"], "message 0 is none"),
     "no role": ([{"content": "Hello"}], "a role"),
     "an unknown role": ([{"role": "pirate", "content": "Hello"}], "system, user, assistant, tool"),
+    "calls of a user": ([{"role": "user", "content": "x", "tool_calls": [{}]}], "only an assistant's message has"),
     "no content": ([QUESTION, {"role": "user"}], "message 1 is none"),
     "parts as content": ([{"role": "user", "content": [{"type": "text", "text": "x"}]}], "content has to be text"),
     "an assistant who says and calls nothing": ([{"role": "assistant", "content": None}], "only beside tool_calls"),

@@ -12,6 +12,8 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+FILLING = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")  # by these names llama.cpp knows them
+REPOSITORY = ("<|repo_name|>", "<|file_sep|>")
 SPECIALS = ("<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 
 

@@ -56,6 +56,15 @@ def test_together_everybody_gets_the_answer_of_being_alone(model: Model, alone: 
         assert answers(engine, WORDS) == alone
 
 
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_passes_may_be_shorter_than_there_are_sequences(model: Model, alone: list[tuple[int, ...]], batch_size: int):
+    options = ContextOptions(
+        256, threads=1, batch_size=batch_size, kv_type="f32", flash_attention=False, parallel=8, cells=512, kept=8
+    )
+    with Engine(model, Context(model, options)) as engine:
+        assert answers(engine, WORDS) == alone
+
+
 def test_a_cache_too_small_for_all_loses_nothing(model: Model):
     long = AnswerOptions(max_tokens=150, ignore_eos=True)
     with start(model, parallel=1) as engine:

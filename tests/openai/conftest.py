@@ -44,7 +44,7 @@ def ask(interface: TextInterface, engine: Engine, model: Model) -> Ask:
     def answered(path: str, body: dict[str, Any]) -> dict[str, Any]:
         asked = interface.ask(path, body)
         sequences = [
-            engine.submit(prompt, sampling, asked.limits, scores=asked.scores, shown=asked.shown)
+            engine.submit(prompt, sampling, asked.limits, asked.beams, scores=asked.scores, shown=asked.shown)
             for prompt, sampling in asked.sequences()
         ]
         return asked.response([finished(each) for each in sequences], Stamp("7", 1_700_000_000, "tiny"), model.piece)

@@ -5,18 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ollama import AsyncClient, Client, ResponseError
 from openai import AsyncOpenAI, BadRequestError, NotFoundError, OpenAI
 
-from doubles.checkpoints import write_checkpoint
-from doubles.serving import served
 from llmasos import LLM
-from llmasos.convert import convert_to_store
-from llmasos.pull import pull
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
@@ -29,14 +24,6 @@ WEATHER = {
     },
 }
 QUESTION: list[Any] = [{"role": "user", "content": "What is the capital of France?"}]
-
-
-@pytest.fixture
-def address(home: Path, tmp_path: Path) -> Iterator[str]:
-    pull("smollm2")
-    convert_to_store(str(write_checkpoint(tmp_path / "bert", "bert")), "F32", name="vectors")
-    with served() as server:
-        yield f"http://127.0.0.1:{server.port}"
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmasos.errors import BadInputError, DoesNotFitError
+from llmasos.errors import BadInputError, DoesNotFitError, TimeUpError
 from llmasos.server.pool import Held, Pool, to_evict
 
 
@@ -33,11 +33,15 @@ class Process:
 class Machine:
     """Loads processes that take as many bytes as their name says."""
 
-    def __init__(self, room: int = 100, *, most: int | None = None, keep_alive: float = 60.0) -> None:
+    def __init__(
+        self, room: int = 100, *, most: int | None = None, keep_alive: float = 60.0, load_seconds: float = 20.0
+    ) -> None:
         self.room = room
         self.started: list[Process] = []
         self.seconds = 0.01
-        self.pool = Pool(self.start, self.need, lambda: self.room, keep_alive=keep_alive, most=most)
+        self.pool = Pool(
+            self.start, self.need, lambda: self.room, keep_alive=keep_alive, most=most, load_seconds=load_seconds
+        )
 
     async def start(self, name: str, settings: Mapping[str, Any]) -> Any:
         await asyncio.sleep(self.seconds)
@@ -255,3 +259,27 @@ def test_whatever_is_asked_the_room_is_kept_to(asked: list[tuple[str, int]]):
         await asyncio.gather(*(use(machine, name, 0.0, n=setting) for name, setting in asked))
 
     run(work)  # the machine asserts it at every start
+
+
+def test_a_load_that_takes_too_long_is_given_up_and_holds_nobody_up():
+    async def work(machine: Machine) -> None:
+        machine.seconds = 60
+        with pytest.raises(TimeUpError, match="a was not in memory within 0.1 seconds"):
+            await use(machine, "a")
+        await asyncio.sleep(0.05)  # whoever comes in the moment of its end is told the same
+        machine.seconds = 0.01
+        await use(machine, "a")
+        await use(machine, "b")
+        assert len(machine.started) == 2
+
+    run(work, Machine(load_seconds=0.1))
+
+
+def test_nobody_waits_for_room_for_ever():
+    async def work(machine: Machine) -> None:
+        async with machine.pool.use("a-80", {}):
+            with pytest.raises(TimeUpError, match="b-80 was not in memory"):
+                await use(machine, "b-80")
+        await use(machine, "c-80")
+
+    run(work, Machine(load_seconds=0.1))

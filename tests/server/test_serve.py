@@ -125,6 +125,7 @@ def test_tokens_and_prompts_are_told(shared_server: Served):
         (CHAT, {"model": "tiny", "messages": HELLO, "keep_alive": "soon"}, 400, "is no duration"),
         (CHAT, {"model": "tiny", "messages": [{"role": "user", "content": "a " * 9000}]}, 400, "tokens long"),
         (CHAT, {"model": "tiny", "messages": HELLO, "stream": True, "n": 0}, 400, "n is 1 to 128"),
+        (CHAT, {"model": "tiny", "messages": HELLO, "num_ctx": 10**9}, 400, "TB of memory"),
         (EMBEDDINGS, {"model": "tiny", "input": "a"}, 400, "does not answer to /v1/embeddings"),
         (CHAT, "{", 400, "no JSON"),
         (CHAT, "[]", 400, "no JSON object"),
