@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from llmasos_cli.choices import Chosen
 
 NOT_OF_A_RUN = ("truncate", "summarize")  # of --on-overflow: a server cuts no prompts
-SENT = (SamplingOptions, AnswerOptions, ChatOptions)
+SENT = (SamplingOptions, AnswerOptions, ChatOptions, BeamOptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ class ServerModel:
     limits: AnswerOptions
     chatting: ChatOptions
     loading: LoadOptions
+    beams: BeamOptions
     offline: bool
-    beams: BeamOptions = BeamOptions()
 
     @property
     def reference(self) -> str:
@@ -136,8 +136,6 @@ def choose_there(
     for each in fields(LoadOptions):
         if each.name in flags and each.name not in LOADED_WITH:
             raise UsageError(f"--{each.name.replace('_', '-')} is for models that are loaded here", hint="leave it out")
-    if layered(BeamOptions, task, *configured(BeamOptions), flags).num_beams > 1:
-        raise UsageError("there is no beam search at a server", hint="leave out --num-beams")
     layers = {options: (task, *configured(options), flags) for options in SENT}
     given = {name: value for options, each in layers.items() for name, value in given_values(options, each).items()}
     loaded_with = {name: flags[name] for name in LOADED_WITH if name in flags}
@@ -150,6 +148,7 @@ def choose_there(
         sampling=layered(SamplingOptions, *layers[SamplingOptions]),
         limits=layered(AnswerOptions, *layers[AnswerOptions]),
         chatting=layered(ChatOptions, *layers[ChatOptions]),
+        beams=layered(BeamOptions, *layers[BeamOptions]),
         offline=offline,
     )
 
@@ -181,6 +180,8 @@ class ServerAnswering:
         from llmasos.client.served import Question
 
         options = {**self._chosen.given, "seed": sampling.seed}
+        if self._chosen.beams.num_beams > 1:
+            options["n"] = self._wanted.count  # the best of one search
         if self._is_raw:
             return Question(text, options, self._wanted.scores)
         asked = [*self._model.about.messages, {"role": "user", "content": text}]

@@ -180,8 +180,8 @@ class ServedAsked:
     """An answer that comes from a server (`chat.asked.Asked`)."""
 
     def __init__(self, model: ServedModel, question: Question, *, ended: Ended | None) -> None:
-        self._said: list[Part] = []
-        self._figures: Figures | None = None
+        self._said: dict[int, list[Part]] = {0: []}  # by the numbers of the answers: of a beam search there are several
+        self._figures: dict[int, Figures] = {}
         self._count = 0
         self._told: Told | None = None
         self._ended = ended
@@ -216,16 +216,19 @@ class ServedAsked:
         """The next piece; None where the answer has ended. Raises queue.Empty, and what went wrong."""
         event = self._events.get(timeout=tick)
         if isinstance(event, Piece):
-            self._said += event.parts
+            self._said[0] += event.parts
             self._count = event.completion_tokens
             return event
         with contextlib.suppress(CancelledError):
             event.result()
-        figures = self._figures or Figures(finish_reason="cancelled", completion_tokens=self._count)
-        said = "".join(part.text for part in self._said if isinstance(part, Said))
-        thought = "".join(part.text for part in self._said if isinstance(part, Thought))
-        self._told = Told(Reply(said, thought), figures)
+        self._told = self._told_of(0, *(number for number in sorted(self._figures) if number))
         return None
+
+    def _told_of(self, number: int, *others: int) -> Told:
+        figures = self._figures.get(number) or Figures(finish_reason="cancelled", completion_tokens=self._count)
+        said = "".join(part.text for part in self._said.get(number, ()) if isinstance(part, Said))
+        thought = "".join(part.text for part in self._said.get(number, ()) if isinstance(part, Thought))
+        return Told(Reply(said, thought), figures, tuple(self._told_of(other) for other in others))
 
     def _end(self, future: Future[None]) -> None:
         """In whatever thread ends it."""
@@ -235,16 +238,19 @@ class ServedAsked:
 
     async def _follow(self, model: ServedModel, question: Question) -> None:
         """In the connection's thread."""
-        count, last = 0, None
+        count, last = 0, dict[int, Any]({0: None})
         async with model.room, contextlib.aclosing(model.stream(question)) as events:
             async for event in events:
                 for choice in event.get("choices", ()):
-                    if parts := _parts(choice):
+                    number, parts = choice.get("index", 0), _parts(choice)
+                    if parts and number == 0:
                         count += 1  # most pieces are a token; how many it were is told at the end
                         self._events.put(Piece(parts, count))
-                    last = choice.get(FIGURES)
+                    elif parts:
+                        self._said.setdefault(number, []).extend(parts)
+                    last[number] = choice.get(FIGURES)
         try:
-            self._figures = figures_in(last)
+            self._figures = {number: figures_in(told) for number, told in last.items()}
         except (KeyError, TypeError) as error:
             raise model.connection.stranger() from error
 

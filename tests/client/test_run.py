@@ -28,6 +28,8 @@ HERE = ("--server", "")
         ("-n", "3", "--temperature", "1", "--seed", "7"),
         ("--regex", "[0-9]{4}"),
         ("--stop", "e"),
+        ("--num-beams", "3", "-n", "2"),
+        ("--num-beams", "2", "--raw"),
     ],
     ids=" ".join,
 )
@@ -67,7 +69,7 @@ def test_lines_are_answered_in_order_and_each_fails_alone(at_shared: Served, llm
         (("tiny", "x", "--lora", "a"), 2, "--lora is for models that are loaded here"),
         (("tiny", "x", "--draft", "a"), 2, "--draft is for models"),
         (("tiny", "x", "--deterministic"), 2, "--deterministic is for models"),
-        (("tiny", "x", "--num-beams", "2"), 2, "no beam search"),
+        (("tiny", "x", "--num-beams", "200"), 2, "beams"),
         (("tiny", "x", "--on-overflow", "truncate"), 2, "can't truncate"),
         (("tiny", "long " * 500), 5, "the context holds"),
         (("tiny", "x", "--grammar", "root ::= ("), 5, "grammar"),
