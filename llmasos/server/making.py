@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import queue
 import secrets
@@ -17,6 +18,8 @@ from llmasos.files import disk_full_is_an_error
 from llmasos.modelfile import Recipe, read_modelfile
 from llmasos.progress import Progress
 from llmasos.pull import pull
+from llmasos.runner.frames import as_json
+from llmasos.server.threads import in_own_thread
 from llmasos.store.blobs import DIGEST
 from llmasos.store.catalogue import find_entry
 from llmasos.store.manifests import Manifest
@@ -36,6 +39,13 @@ async def pulled(text: str, store: ModelStore) -> AsyncGenerator[Line]:
         yield line
     for status in ("verifying sha256 digest", "writing manifest", "success"):
         yield {"status": status}
+
+
+async def written(lines: AsyncGenerator[Line]) -> AsyncGenerator[bytes]:
+    """The lines as JSON."""
+    async with contextlib.aclosing(lines):
+        async for line in lines:
+            yield as_json(line)
 
 
 async def created(body: Mapping[str, Any], store: ModelStore) -> AsyncGenerator[Line]:
@@ -162,8 +172,7 @@ async def _told(make: Callable[[Progress], Any]) -> AsyncGenerator[Line]:
     It goes on to its end if nobody listens any more: what was fetched is of use the next time.
     """
     lines = queue.SimpleQueue[Line]()
-    making = asyncio.create_task(asyncio.to_thread(make, _Lines(lines)))
-    making.add_done_callback(lambda task: task.cancelled() or task.exception())
+    making = in_own_thread(lambda: make(_Lines(lines)))
     while not making.done() or not lines.empty():
         await asyncio.wait([making], timeout=SECONDS_BETWEEN_LINES)
         for line in _latest(lines):

@@ -6,11 +6,13 @@ A request is a path of OpenAI's or Ollama's interface with a body. What is asked
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
-from llmasos.api.loops import call_in
+from llmasos.api.loops import Crossing
 from llmasos.engine.embedder import Embedder
 from llmasos.engine.engine import Engine
 from llmasos.engine.options import ALL_OPTIONS, AnswerOptions, ChatOptions, LoadOptions, SamplingOptions
@@ -28,7 +30,7 @@ from llmasos.openai.bodies import Defaults
 from llmasos.openai.interface import EmbeddingInterface, TextInterface
 from llmasos.openai.ranking import RERANK, read_ranking
 from llmasos.server.tokens import PATHS as TOKEN_PATHS
-from llmasos.server.tokens import TokenInterface
+from llmasos.server.tokens import STATUS, TokenInterface
 from llmasos.settings import configured, layered, own_parameters
 
 OLLAMAS = "/api/"
@@ -81,9 +83,17 @@ class Serving:
     def busy_seconds(self) -> float:
         return self._engine.busy_seconds if self._engine else 0.0
 
+    @functools.cached_property
+    def _crossing(self) -> Crossing:
+        return Crossing(asyncio.get_running_loop())
+
     async def answer(self, request: Any) -> Response:
         """The response, in its parts if the body asks for a stream."""
-        path, body, stamp = request["path"], request["body"], Stamp(request["key"], int(time.time()), request["model"])
+        path = request["path"]
+        if path == STATUS:
+            yield {"sequences": self._engine.going_on if self._engine else 0}
+            return
+        body, stamp = request["body"], Stamp(request["key"], int(time.time()), request["model"])
         if path in TOKEN_PATHS:
             yield await asyncio.to_thread(self._tokens.answer, path, body)
             return
@@ -107,32 +117,35 @@ class Serving:
             asked = await asyncio.to_thread(self._text.ask, path, body)  # making tokens of a long prompt takes a while
         is_streamed = is_ollamas if body.get("stream") is None else body["stream"]
         responses = self._streamed(asked, body, stamp) if is_streamed else self._whole(asked, stamp)
-        async for each in responses:
-            yield each
+        async with contextlib.aclosing(responses):
+            async for each in responses:
+                yield each
 
     async def _whole(self, asked: Asked, stamp: Stamp) -> Response:
-        answers = {number: event async for number, event in self._events(asked) if isinstance(event, Answer)}
+        async with contextlib.aclosing(self._events(asked)) as events:
+            answers = {number: event async for number, event in events if isinstance(event, Answer)}
         yield asked.response([answers[number] for number in sorted(answers)], stamp, self._loaded.model.piece)
 
     async def _streamed(self, asked: Asked, body: Mapping[str, Any], stamp: Stamp) -> Response:
         stream, answers = asked.stream(stamp, self._loaded.model.piece), dict[int, Answer]()
         for part in stream.begin():
             yield part
-        async for number, event in self._events(asked):
-            if isinstance(event, Answer):
-                answers[number] = event
-                parts = stream.finish(number, event)
-            else:
-                parts = stream.feed(number, event)
-            for part in parts:
-                yield part
+        async with contextlib.aclosing(self._events(asked)) as events:
+            async for number, event in events:
+                if isinstance(event, Answer):
+                    answers[number] = event
+                    parts = stream.finish(number, event)
+                else:
+                    parts = stream.feed(number, event)
+                for part in parts:
+                    yield part
         if (body.get("stream_options") or {}).get("include_usage"):
             yield stream.total([answers[number] for number in sorted(answers)])
 
     async def _events(self, asked: Asked) -> AsyncGenerator[tuple[int, Chunk | Answer]]:
         """Pieces and answers as they come, with the numbers of their sequences. Leaving early ends them all."""
         assert self._engine is not None
-        loop, events = asyncio.get_running_loop(), asyncio.Queue[tuple[int, Event]]()
+        crossing, events = self._crossing, asyncio.Queue[tuple[int, Event]]()
         sequences = []
         try:
             for number, (prompt, sampling) in enumerate(asked.sequences()):
@@ -143,7 +156,7 @@ class Serving:
                         asked.limits,
                         scores=asked.scores,
                         shown=asked.shown,
-                        listener=lambda event, number=number: call_in(loop, events.put_nowait, (number, event)),  # type: ignore[misc]
+                        listener=lambda event, number=number: crossing.call(events.put_nowait, (number, event)),  # type: ignore[misc]
                     )
                 )
             left = len(sequences)
