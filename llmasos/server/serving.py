@@ -43,13 +43,16 @@ class Serving:
 
     def __init__(self, setup: Mapping[str, Any]) -> None:
         """`setup` has the `model`'s name, its `loading` options, and how many are answered at a time (`parallel`)."""
-        located = locate(setup["model"], offline=True)
+        located, usual = locate(setup["model"], offline=True), layered(LoadOptions, *configured(LoadOptions))
         own, _ = own_parameters(located.parameters or "{}", *ALL_OPTIONS)
         suggested = own.pop("context_length", 0)
         loading = layered(LoadOptions, *configured(LoadOptions), setup["loading"])
         self._name = located.name
         self._loaded = Loaded(
             located, loading, answer_tokens=0, prompt_bytes=0, suggested_context=suggested, purpose=None
+        )
+        self._usual_context = usual.context_length or min(
+            DEFAULT_CONTEXT_LENGTH, self._loaded.shape.trained_context_length
         )
         self._tokens = TokenInterface(self._loaded.model, self._loaded.template, located.system)
         self._engine: Engine | None = None
@@ -73,7 +76,7 @@ class Serving:
         return {
             "byte_count": plan.total_bytes,
             "context_length": self._engine.context.length if self._engine else plan.context_length,
-            "usual_context": min(DEFAULT_CONTEXT_LENGTH, self._loaded.shape.trained_context_length),
+            "usual_context": self._usual_context,
             "gpu_layers": plan.gpu_layers,
             "layer_count": plan.layer_count,
             "purpose": self._loaded.purpose.value,

@@ -232,6 +232,15 @@ def test_a_model_goes_when_it_is_not_kept_alive(server: Served):
     assert short not in server.runners
 
 
+def test_a_context_that_is_set_shorter_than_usual_holds(served_home: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LLMASOS_CONTEXT_LENGTH", "64")
+    with served() as server:
+        assert server.post(CHAT, model="tiny", messages=HELLO, **FIXED).status == 200
+        [runner] = server.runners
+        assert server.post(CHAT, model="tiny", messages=HELLO, num_ctx=64, **FIXED).status == 200
+        assert server.runners == [runner]
+
+
 def test_without_a_key_nobody_is_let_in(served_home: Path):
     with served("--api-key", "secret") as server:
         asked = {"model": "tiny", "messages": HELLO, **FIXED}
