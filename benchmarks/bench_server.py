@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--type", default="Q8_0")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="+", default=["speed", "shared", "first", "layer"])
+    parser.add_argument("--counts", nargs="+", type=int, default=[1, 4, 8, 16, 32])
     parser.add_argument("--client", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--engine", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -100,7 +101,7 @@ def rows_of(ours: Peer, theirs: Sequence[Peer], home: Path, options: argparse.Na
         answered(peer, many(0, 2))
         is_slow = peer.name == "llama-cpp-python"
         if "speed" in options.only:
-            for count in (8,) if is_slow else (1, 4, 8, 16, 32):
+            for count in [8] if is_slow else options.counts:
                 wanted = 4 if is_slow else 0.97 if count < 8 else 1.0
                 yield row(f"{count} at a time, tokens/s", peer, lambda seed, n=count: many(seed, n), "speed", wanted)
         if "shared" in options.only and not is_slow:

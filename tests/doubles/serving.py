@@ -74,9 +74,9 @@ class Served:
     def open_files(self) -> int:
         return psutil.Process(self.process.pid).num_fds()
 
-    def memory(self) -> int:
-        """Bytes of the server and its runners."""
-        return sum(each.memory_info().rss for each in (psutil.Process(self.process.pid), *self.runners))
+    def own_memory(self) -> int:
+        """Bytes of the server itself, without its runners."""
+        return int(psutil.Process(self.process.pid).memory_info().rss)
 
     def stop(self, number: int = signal.SIGTERM, timeout: float = 60) -> int:
         self.process.send_signal(number)

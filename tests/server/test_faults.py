@@ -197,11 +197,11 @@ def test_a_pull_does_not_keep_it_from_ending(served_home: Path, monkeypatch: pyt
 
 def test_a_model_that_leaves_gives_all_back(server: Served):
     server.post(CHAT, **SHORT, keep_alive=0)
-    files, memory = server.open_files(), server.memory()
+    files, memory = server.open_files(), server.own_memory()
     for _ in range(3):
         server.post(CHAT, **SHORT)
         [runner] = server.runners
         assert server.post("/api/generate", model="tiny", keep_alive=0).json["done_reason"] == "unload"
         assert not runner.is_running()
     assert server.open_files() <= files + 1
-    assert server.memory() < memory + 2**22
+    assert server.own_memory() < memory + 2**22
