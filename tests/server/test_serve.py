@@ -258,6 +258,12 @@ def test_pages_may_ask_from_the_origins_that_are_allowed(served_home: Path):
         assert server.ask("GET", "/v1/models", headers={"Origin": "https://evil.example"}).status == 403
 
 
+def test_names_that_are_not_this_machine_s_are_refused_unless_they_are_allowed(served_home: Path):
+    with served("--allow-host", "models.example") as server:
+        for host, status in (("evil.example", 403), ("models.example:80", 200), ("localhost", 200), ("[::1]:80", 200)):
+            assert server.ask("GET", "/v1/models", headers={"Host": host}).status == status
+
+
 def test_more_than_may_wait_are_told_to_come_again(served_home: Path):
     with served("--parallel", "1", "--max-queue", "0") as server:
         server.post(CHAT, model="tiny", messages=HELLO, **FIXED)
