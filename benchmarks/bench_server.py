@@ -31,7 +31,8 @@ from machine import describe_machine, in_turn, keep, median, print_table
 
 PROJECT = Path(__file__).parents[1]
 SLOTS, CONTEXT = 32, 1024
-PROMPT_WORDS, SHARED_WORDS, ANSWER_TOKENS, SHORT_TOKENS, FIRST_REQUESTS = 24, 400, 64, 16, 200
+PROMPT_WORDS, SHARED_WORDS, ANSWER_TOKENS, SHORT_TOKENS, FIRST_REQUESTS = 24, 500, 64, 16, 200
+LAYER_TOKENS = 256
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 WORDS = ("sea", "ship", "wind", "wave", "salt", "sand", "rope", "mast", "sail", "port", "tide", "reef", "gull", "crab")
 COUNTED = re.compile(rb'"completion_tokens": ?(\d+)')
@@ -97,8 +98,9 @@ def rows_of(ours: Peer, theirs: Sequence[Peer], home: Path, options: argparse.Na
         figures = {"ours": round(median(own), 3), "theirs": round(median(other), 3), "ratio": round(ratio, 3)}
         return {"what": what, "beside": peer.name, **figures, "wanted": wanted}
 
+    for each in (ours, *theirs):
+        answered(each, many(0, 2))  # ours loads the model with the first request
     for peer in theirs:
-        answered(peer, many(0, 2))
         is_slow = peer.name == "llama-cpp-python"
         if "speed" in options.only:
             for count in [8] if is_slow else options.counts:
@@ -114,9 +116,11 @@ def rows_of(ours: Peer, theirs: Sequence[Peer], home: Path, options: argparse.Na
 
 def layer_row(ours: Peer, home: Path, rounds: int) -> dict[str, Any]:
     """What HTTP and the second process add to a token, in milliseconds, where one request is answered at a time."""
-    engine, served = in_turn(
-        rounds, lambda: engine_of(home), lambda: float(answered(ours, many(int(time.time() * 1e6), 1))["steady"])
-    )
+
+    def through_http() -> float:
+        return float(answered(ours, {**many(int(time.time() * 1e6), 1), "max_tokens": LAYER_TOKENS})["steady"])
+
+    engine, served = in_turn(rounds, lambda: engine_of(home), through_http)
     added = median([1e3 / through - 1e3 / alone for alone, through in zip(engine, served, strict=True)])
     figures = {"ours": round(median(served), 3), "theirs": round(median(engine), 3), "ratio": round(added, 3)}
     return {"what": "tokens/s; ratio: ms a token added", "beside": "the engine alone", **figures, "wanted": "< 1"}
@@ -249,7 +253,7 @@ def engine_speed(name: str) -> float:
     serving = Serving({"model": name, "loading": {}, "parallel": SLOTS})
     engine = serving._engine
     assert engine is not None
-    limits = AnswerOptions(max_tokens=ANSWER_TOKENS, ignore_eos=True)
+    limits = AnswerOptions(max_tokens=LAYER_TOKENS, ignore_eos=True)
     for _ in range(2):  # the first warms up
         prompt = engine.model.tokenize(words(int(time.time()), PROMPT_WORDS), add_special=True, parse_special=False)
         moments = [time.perf_counter() for _ in engine.submit(prompt, SamplingOptions(temperature=0), limits)]
