@@ -31,8 +31,8 @@ MOST_FILES = 65_536
 def serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
     """Serves until SIGTERM or Ctrl-C, and finishes the answers under way, unless a second one comes.
 
-       `ready` is told the address.
-    Raises UsageError and BadInputError for options that can't be, LlmasosError for an address that can't be had.
+    `ready` is told the address. Raises UsageError and BadInputError for options that can't be, LlmasosError for an
+    address that can't be had.
     """
     app = build_app(options, access_of(options), Models(options))
     require_certificate(options.tls_certificate, options.tls_key)

@@ -29,6 +29,7 @@ from llmasos.store.store import ModelStore
 HUB = ("hf.co/", "huggingface.co/")
 Line = dict[str, Any]
 SECONDS_BETWEEN_LINES = 0.1
+SECONDS_FOR_A_PART = 60.0  # of a file that is sent
 
 
 async def pulled(text: str, store: ModelStore) -> AsyncGenerator[Line]:
@@ -93,7 +94,7 @@ def recipe_in(body: Mapping[str, Any], store: ModelStore) -> Recipe:
 
 
 async def take_blob(request: Request, digest: str, store: ModelStore) -> None:
-    """Stores what a request sends under its digest. Raises BadInputError if it has another."""
+    """Stores what a request sends under its digest. BadInputError if it has another, TimeoutError if it stops."""
     if not DIGEST.fullmatch(digest):
         raise BadInputError(f"invalid digest format: {digest[:100]}")
     store.home.incoming.mkdir(parents=True, exist_ok=True)
@@ -101,7 +102,8 @@ async def take_blob(request: Request, digest: str, store: ModelStore) -> None:
     found = hashlib.sha256()
     try:
         with disk_full_is_an_error(place), place.open("wb") as file:
-            async for part in request.stream():
+            parts = aiter(request.stream())
+            while (part := await asyncio.wait_for(anext(parts, None), SECONDS_FOR_A_PART)) is not None:
                 found.update(part)
                 await asyncio.to_thread(file.write, part)
         if f"sha256:{found.hexdigest()}" != digest:

@@ -123,6 +123,14 @@ def test_who_does_not_ask_is_let_go(served_home: Path):
                 assert is_closed(client)
 
 
+def test_who_does_not_say_all_is_told(served_home: Path):
+    patched = {"llmasos.server.relay.SECONDS_FOR_A_BODY": 1, "llmasos.server.making.SECONDS_FOR_A_PART": 1}
+    with served(patched=patched) as server:
+        for path in (CHAT, "/api/show", f"/api/blobs/sha256:{'0' * 64}"):
+            with connected(server, head(1000, path) + b'{"model": ') as client:
+                assert client.recv(300).startswith(b"HTTP/1.1 408")
+
+
 def test_a_head_without_end_is_not_read(server: Served):
     with connected(server, b"GET / HTTP/1.1\r\nHost: localhost\r\n") as client, contextlib.suppress(ConnectionError):
         for _ in range(5000):
