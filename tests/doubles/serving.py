@@ -65,7 +65,15 @@ class Served:
 
     @property
     def runners(self) -> list[psutil.Process]:
-        return [child for child in psutil.Process(self.process.pid).children() if "runner" in " ".join(child.cmdline())]
+        return [child for child in psutil.Process(self.process.pid).children() if _is_runner(child)]
+
+    def runners_memory(self) -> int:
+        """Bytes of all of them."""
+        total = 0
+        for runner in self.runners:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ends just now
+                total += runner.memory_info().rss
+        return total
 
     def going_on(self) -> list[int | None]:
         """How many sequences each model in memory works on."""
@@ -81,6 +89,13 @@ class Served:
     def stop(self, number: int = signal.SIGTERM, timeout: float = 60) -> int:
         self.process.send_signal(number)
         return self.process.wait(timeout)
+
+
+def _is_runner(process: psutil.Process) -> bool:
+    try:
+        return "runner" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # it ends just now
+        return False
 
 
 PATCHED = """
