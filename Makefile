@@ -57,6 +57,7 @@ bench: install
 
 soak: install
 	$(BIN)/python tools/soak_engine.py
+	$(BIN)/python tools/soak_server.py
 
 completions: install
 	$(BIN)/python tools/make_completions.py

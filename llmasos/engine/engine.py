@@ -143,6 +143,11 @@ class Engine:
         began = self._step_began
         return 0.0 if began is None else time.monotonic() - began
 
+    @property
+    def going_on(self) -> int:
+        """How many sequences were submitted and have not ended."""
+        return len(self._submitted)
+
     def close(self) -> None:
         """Cancels what runs and what waits, ends the thread and frees the context."""
         with self._changing:

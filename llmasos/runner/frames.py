@@ -1,36 +1,57 @@
-"""What two processes say to each other: JSON messages over a socket, each with its length before it."""
+"""What two processes say to each other over a socket: JSON in frames, each with its length and a number before it.
+
+A message has the number 0. A piece of an answer has that of its request: whoever passes it on need not read it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import struct
 from typing import Any
 
 from llmasos import errors
 from llmasos.errors import LlmasosError
 
-LENGTH_BYTES = 4
-MOST_BYTES = 256 * 2**20  # of a message: nothing that a model is asked or says is as long
+MESSAGE = 0
+MOST_BYTES = 256 * 2**20  # of a frame: nothing that a model is asked or says is as long
+_HEAD = struct.Struct(">IQ")  # length, number
+_WRITER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_ASCII_WRITER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 Message = dict[str, Any]
+Frame = tuple[int, bytes]
 
 
-def packed(message: Message) -> bytes:
-    """Raises LlmasosError for a message that is too long, TypeError or ValueError for one that is no JSON."""
-    content = json.dumps(message, allow_nan=False).encode("ascii")
+def as_json(value: Any) -> bytes:
+    """Raises TypeError or ValueError for what can't be written as JSON."""
+    try:
+        return _WRITER.encode(value).encode("utf-8")
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return _ASCII_WRITER.encode(value).encode("ascii")
+
+
+def packed(value: Any, number: int = MESSAGE) -> bytes:
+    """The frame of a message, or of a piece. Raises LlmasosError for one too long, and what `as_json` raises."""
+    content = as_json(value)
     if len(content) > MOST_BYTES:
         raise LlmasosError(f"a message of {len(content):,} bytes is too long", hint="ask for less at once")
-    return len(content).to_bytes(LENGTH_BYTES, "big") + content
+    return _HEAD.pack(len(content), number) + content
+
+
+async def read_frame(reader: asyncio.StreamReader) -> Frame | None:
+    """The number and the content of the next frame; None where the other side has gone, in the middle of one too."""
+    try:
+        length, number = _HEAD.unpack(await reader.readexactly(_HEAD.size))
+        return number, await reader.readexactly(length)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
 
 
 async def read(reader: asyncio.StreamReader) -> Message | None:
-    """The next message; None where the other side has gone, in the middle of one too."""
-    try:
-        length = int.from_bytes(await reader.readexactly(LENGTH_BYTES), "big")
-        message: Message = json.loads(await reader.readexactly(length))
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return None
-    return message
+    """The next message, where no piece can come."""
+    frame = await read_frame(reader)
+    return None if frame is None else json.loads(frame[1])
 
 
 def packed_error(error: LlmasosError) -> Message:

@@ -6,6 +6,7 @@ import asyncio
 import collections
 import contextlib
 import itertools
+import json
 import signal
 import socket
 from collections.abc import AsyncGenerator, Mapping
@@ -41,8 +42,8 @@ class Runner:
         """Use `start`."""
         self.name, self.facts = name, dict[str, Any]()
         self._process, self._reader, self._writer = process, reader, writer
-        self._numbers = itertools.count()
-        self._waiting: dict[int, asyncio.Queue[Message | None]] = {}
+        self._numbers = itertools.count(frames.MESSAGE + 1)
+        self._waiting: dict[int, asyncio.Queue[bytes | Message | None]] = {}
         self._replied, self._busy_seconds = 0.0, 0.0  # when it was last heard of, and what it said then
         self._said: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
         self._cause: str | None = None  # why this process ended the other
@@ -93,18 +94,18 @@ class Runner:
         """How many requests are being answered."""
         return len(self._waiting)
 
-    async def ask(self, request: Any) -> AsyncGenerator[Any]:
-        """The pieces of an answer. Leaving the generator early ends the work on it."""
+    async def ask(self, request: Any) -> AsyncGenerator[bytes]:
+        """The pieces of an answer, as JSON. Leaving the generator early ends the work on it."""
         if not self.is_alive:
             raise await self._ending()
-        number, messages = next(self._numbers), asyncio.Queue[Message | None]()
+        number, messages = next(self._numbers), asyncio.Queue[bytes | Message | None]()
         self._waiting[number] = messages
         has_ended = False
         try:
             await self._send({"id": number, "request": request})
             while (message := await messages.get()) is not None:
-                if "piece" in message:
-                    yield message["piece"]
+                if isinstance(message, bytes):
+                    yield message
                     continue
                 has_ended = True
                 if "error" in message:
@@ -141,19 +142,32 @@ class Runner:
         self.facts = dict(facts)
 
     async def _send(self, message: Message) -> None:
-        with contextlib.suppress(ConnectionError, RuntimeError):  # the listening side notices that it has gone
-            self._writer.write(frames.packed(message))
+        self._write(message)
+        with contextlib.suppress(ConnectionError, RuntimeError):
             await self._writer.drain()
 
+    def _write(self, message: Message) -> None:
+        with contextlib.suppress(ConnectionError, RuntimeError):  # the listening side notices that it has gone
+            self._writer.write(frames.packed(message))
+
     async def _listen(self) -> None:
-        while (message := await frames.read(self._reader)) is not None:
+        while (frame := await frames.read_frame(self._reader)) is not None:
             self._replied = asyncio.get_running_loop().time()
-            if "pong" in message:
-                self._busy_seconds = float(message["busy_seconds"])
-            elif messages := self._waiting.get(message["id"]):
-                messages.put_nowait(message)
+            self._take(*frame)
         await self._process.wait()
         self._release()
+
+    def _take(self, number: int, content: bytes) -> None:
+        message = content if number != frames.MESSAGE else json.loads(content)
+        if isinstance(message, bytes):
+            messages = self._waiting.get(number)
+        elif "pong" in message:
+            self._busy_seconds = float(message["busy_seconds"])
+            return
+        else:
+            messages = self._waiting.get(message["id"])
+        if messages:
+            messages.put_nowait(message)
 
     def _release(self) -> None:
         """Nobody waits for ever."""
@@ -165,7 +179,7 @@ class Runner:
         loop = asyncio.get_running_loop()
         self._replied = loop.time()
         while True:
-            await self._send({"ping": 0})
+            self._write({"ping": 0})  # without waiting until it is read: one that hangs reads nothing
             await asyncio.sleep(patience.between_looks)
             if loop.time() - self._replied > patience.reply:
                 self._cause = f"said nothing for {patience.reply:.0f} seconds and was ended"

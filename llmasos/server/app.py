@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -19,14 +20,14 @@ from llmasos.openai.interface import CHAT, COMPLETIONS, EMBEDDINGS
 from llmasos.openai.ranking import RERANK
 from llmasos.server.access import Access
 from llmasos.server.gate import Gate, Limits
-from llmasos.server.manners import OPENAI, manner_at
+from llmasos.server.manners import manner_at
 from llmasos.server.models import Models
 from llmasos.server.ollama_routes import ollama_routes
 from llmasos.server.openapi.document import document
 from llmasos.server.openapi.page import page
 from llmasos.server.options import ServeOptions, largest_body
-from llmasos.server.relay import relay
-from llmasos.server.tokens import DETOKENIZE, INFO, TEMPLATE, TOKENIZE
+from llmasos.server.relay import TOO_SLOW, relay
+from llmasos.server.tokens import DETOKENIZE, INFO, STATUS, TEMPLATE, TOKENIZE
 from llmasos.store.manifests import Manifest
 
 OWN_PAGES = r"https?://(localhost|127\.\d+\.\d+\.\d+|\[::1\]|[a-z0-9.-]+\.localhost)(:\d+)?"
@@ -42,16 +43,16 @@ def build_app(options: ServeOptions, access: Access, models: Models) -> ASGIApp:
         return JSONResponse({"object": "list", "data": found})
 
     async def model_described(request: Request) -> Response:
-        try:
-            return JSONResponse(_described(models.store.get(request.path_params["name"])))
-        except LlmasosError as error:
-            return OPENAI.failed(error)
+        return JSONResponse(_described(models.store.get(request.path_params["name"])))
 
     async def asked(request: Request) -> Response:
         return await relay(models, request)
 
     async def asked_unnamed(request: Request) -> Response:
         return await relay(models, request, needs_name=False)
+
+    async def status(request: Request) -> Response:
+        return JSONResponse({"models": await models.status()})
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -70,6 +71,7 @@ def build_app(options: ServeOptions, access: Access, models: Models) -> ASGIApp:
             *(Route(path, asked, methods=["POST"]) for path in (CHAT, COMPLETIONS, EMBEDDINGS, RERANK)),
             *(Route(path, asked_unnamed, methods=["POST"]) for path in (INFILL, TOKENIZE, DETOKENIZE, TEMPLATE)),
             Route(INFO, asked_unnamed, methods=["GET", "POST"]),
+            Route(STATUS, status),
             Route("/v1/models", models_listed),
             Route("/v1/models/{name:path}", model_described),
             *ollama_routes(models),
@@ -84,7 +86,14 @@ def build_app(options: ServeOptions, access: Access, models: Models) -> ASGIApp:
             ),
             Middleware(Gate, access, limits),
         ],
-        exception_handlers={404: _no_route, 405: _no_method},
+        exception_handlers={
+            404: _no_route,
+            405: _no_method,
+            LlmasosError: _failed,
+            ClientDisconnect: _gone,
+            asyncio.TimeoutError: _late,
+            Exception: _fault,
+        },
         lifespan=lifespan,
     )
 
@@ -107,6 +116,23 @@ async def _no_route(request: Request, error: Exception) -> Response:
 
 async def _no_method(request: Request, error: Exception) -> Response:
     return manner_at(request.url.path).told(405, f"{request.url.path} does not take {request.method}")
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, LlmasosError)
+    return manner_at(request.url.path).failed(error)
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)  # nobody reads it
+
+
+async def _late(request: Request, error: Exception) -> Response:
+    return manner_at(request.url.path).told(408, TOO_SLOW)
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    return manner_at(request.url.path).told(500, f"a fault in llmasos: {type(error).__name__}; please report it")
 
 
 def _described(manifest: Manifest) -> dict[str, object]:

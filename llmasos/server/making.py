@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import queue
 import secrets
@@ -17,6 +18,8 @@ from llmasos.files import disk_full_is_an_error
 from llmasos.modelfile import Recipe, read_modelfile
 from llmasos.progress import Progress
 from llmasos.pull import pull
+from llmasos.runner.frames import as_json
+from llmasos.server.threads import in_own_thread
 from llmasos.store.blobs import DIGEST
 from llmasos.store.catalogue import find_entry
 from llmasos.store.manifests import Manifest
@@ -26,6 +29,7 @@ from llmasos.store.store import ModelStore
 HUB = ("hf.co/", "huggingface.co/")
 Line = dict[str, Any]
 SECONDS_BETWEEN_LINES = 0.1
+SECONDS_FOR_A_PART = 60.0  # of a file that is sent
 
 
 async def pulled(text: str, store: ModelStore) -> AsyncGenerator[Line]:
@@ -36,6 +40,13 @@ async def pulled(text: str, store: ModelStore) -> AsyncGenerator[Line]:
         yield line
     for status in ("verifying sha256 digest", "writing manifest", "success"):
         yield {"status": status}
+
+
+async def written(lines: AsyncGenerator[Line]) -> AsyncGenerator[bytes]:
+    """The lines as JSON."""
+    async with contextlib.aclosing(lines):
+        async for line in lines:
+            yield as_json(line)
 
 
 async def created(body: Mapping[str, Any], store: ModelStore) -> AsyncGenerator[Line]:
@@ -83,7 +94,7 @@ def recipe_in(body: Mapping[str, Any], store: ModelStore) -> Recipe:
 
 
 async def take_blob(request: Request, digest: str, store: ModelStore) -> None:
-    """Stores what a request sends under its digest. Raises BadInputError if it has another."""
+    """Stores what a request sends under its digest. BadInputError if it has another, TimeoutError if it stops."""
     if not DIGEST.fullmatch(digest):
         raise BadInputError(f"invalid digest format: {digest[:100]}")
     store.home.incoming.mkdir(parents=True, exist_ok=True)
@@ -91,7 +102,8 @@ async def take_blob(request: Request, digest: str, store: ModelStore) -> None:
     found = hashlib.sha256()
     try:
         with disk_full_is_an_error(place), place.open("wb") as file:
-            async for part in request.stream():
+            parts = aiter(request.stream())
+            while (part := await asyncio.wait_for(anext(parts, None), SECONDS_FOR_A_PART)) is not None:
                 found.update(part)
                 await asyncio.to_thread(file.write, part)
         if f"sha256:{found.hexdigest()}" != digest:
@@ -162,8 +174,7 @@ async def _told(make: Callable[[Progress], Any]) -> AsyncGenerator[Line]:
     It goes on to its end if nobody listens any more: what was fetched is of use the next time.
     """
     lines = queue.SimpleQueue[Line]()
-    making = asyncio.create_task(asyncio.to_thread(make, _Lines(lines)))
-    making.add_done_callback(lambda task: task.cancelled() or task.exception())
+    making = in_own_thread(lambda: make(_Lines(lines)))
     while not making.done() or not lines.empty():
         await asyncio.wait([making], timeout=SECONDS_BETWEEN_LINES)
         for line in _latest(lines):

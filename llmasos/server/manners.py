@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -34,8 +33,8 @@ class Manner(ABC):
     ending: bytes
 
     @abstractmethod
-    def line(self, piece: Any) -> bytes:
-        """A piece of a stream."""
+    def line(self, piece: bytes) -> bytes:
+        """A piece of a stream, of its JSON."""
 
     @abstractmethod
     def refusal(self, status: int, message: str) -> Any:
@@ -59,8 +58,8 @@ class _OpenAi(Manner):
 
     streams, media_type, ending = False, "text/event-stream", b"data: [DONE]\n\n"
 
-    def line(self, piece: Any) -> bytes:
-        return b"data: " + _json(piece) + b"\n\n"
+    def line(self, piece: bytes) -> bytes:
+        return b"data: " + piece + b"\n\n"
 
     def refusal(self, status: int, message: str) -> Any:
         return {"error": {"message": message, "type": KINDS.get(status, "server_error"), "param": None, "code": None}}
@@ -87,8 +86,8 @@ class _Ollama(Manner):
 
     streams, media_type, ending = True, "application/x-ndjson", b""
 
-    def line(self, piece: Any) -> bytes:
-        return _json(piece) + b"\n"
+    def line(self, piece: bytes) -> bytes:
+        return piece + b"\n"
 
     def refusal(self, status: int, message: str) -> Any:
         return {"error": BUSY if status == 503 else message}
@@ -111,7 +110,3 @@ def manner_at(path: str) -> Manner:
 
 def _with_code(body: dict[str, Any], status: int) -> dict[str, Any]:
     return {"error": {**body["error"], "code": status}}
-
-
-def _json(piece: Any) -> bytes:
-    return json.dumps(piece, ensure_ascii=False).encode("utf-8", "replace")

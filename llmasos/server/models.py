@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import fields
 from typing import Any
 
 from llmasos.engine.options import LoadOptions
-from llmasos.errors import BadInputError, DoesNotFitError, ModelNotFoundError, UsageError
+from llmasos.errors import BadInputError, DoesNotFitError, ModelNotFoundError, StoppedError, UsageError
 from llmasos.formats.gguf import read_header
 from llmasos.hardware.machine import Machine, read_memory, usable_cores
 from llmasos.hardware.plan import Wishes, plan_offload
 from llmasos.hardware.shape import read_shape
 from llmasos.locate import locate
 from llmasos.openai.bodies import LOADED_WITH
-from llmasos.runner.runner import Runner
+from llmasos.runner.runner import Patience, Runner
 from llmasos.server.making import require_public
 from llmasos.server.options import ServeOptions, seconds_of
 from llmasos.server.pool import Held, Pool
+from llmasos.server.threads import in_own_thread
+from llmasos.server.tokens import STATUS
 from llmasos.settings import accepted, canonical_name, without_foreign_meaning
 from llmasos.store.manifests import Manifest
 from llmasos.store.references import is_name, parse_name
 from llmasos.store.store import ModelStore
 
 SERVING = "llmasos.server.serving:make"
+SECONDS_FOR_A_STATUS = 2.0
+SECONDS_TO_REPLY = 60.0  # of a runner, which says at once that it is there
 USED_SHARE = 9  # of ten parts of the memory
 
 
@@ -53,7 +58,7 @@ class Models:
                 return manifest
         elif self._options.pull:
             require_public(text)
-            located = await asyncio.to_thread(locate, text, store=self.store)
+            located = await in_own_thread(lambda: locate(text, store=self.store))
             if located.manifest:
                 return located.manifest
         if not is_name(text):
@@ -69,8 +74,8 @@ class Models:
 
     async def ask(
         self, manifest: Manifest, settings: Mapping[str, Any], request: Mapping[str, Any], keep_alive: float | None
-    ) -> AsyncGenerator[Any]:
-        """The pieces of what a model answers, which is loaded for it if need be."""
+    ) -> AsyncGenerator[bytes]:
+        """The pieces of what a model answers, as JSON; it is loaded for it if need be."""
         begun = time.perf_counter()
         async with self.using(str(manifest.name), settings, keep_alive=keep_alive) as held:
             load_seconds, seconds = time.perf_counter() - begun, self._options.max_request_seconds
@@ -91,12 +96,19 @@ class Models:
                 raise BadInputError(error.message, hint=error.hint) from error
             yield held
 
+    async def status(self) -> list[dict[str, Any]]:
+        """Of each model in memory: its process, who uses it, and what it works on (null if it does not say so soon)."""
+        return [
+            {"model": held.name, "pid": held.runner.pid, "requests": held.users, **await _work_of(held)}
+            for held in self.pool.held()
+        ]
+
     async def close(self) -> None:
         await self.pool.close()
 
     async def _start(self, name: str, settings: Mapping[str, Any]) -> Runner:
         setup = {"model": name, "loading": dict(settings), "parallel": self._options.parallel}
-        return await Runner.start(SERVING, setup, name=name)
+        return await Runner.start(SERVING, setup, name=name, patience=Patience(reply=SECONDS_TO_REPLY))
 
     def _need(self, name: str, settings: Mapping[str, Any]) -> int:
         """Bytes for the weights, a cache for as long a context as is planned, and computing, as if all were here."""
@@ -104,6 +116,15 @@ class Models:
         total, _ = read_memory()
         wishes = Wishes(context_length=settings.get("context_length"), batch_size=settings.get("batch_size") or 512)
         return plan_offload(shape, Machine(total, total, usable_cores()), wishes).total_bytes
+
+
+async def _work_of(held: Held) -> dict[str, Any]:
+    try:
+        async with contextlib.aclosing(held.runner.ask({"path": STATUS})) as pieces:
+            found: dict[str, Any] = json.loads(await asyncio.wait_for(anext(pieces), SECONDS_FOR_A_STATUS))
+            return found
+    except (StoppedError, asyncio.TimeoutError):
+        return {"sequences": None}
 
 
 def settings_of(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,15 +12,14 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from llmasos import __version__
-from llmasos.errors import LlmasosError, UsageError
+from llmasos.errors import UsageError
 from llmasos.ollama.asked import now, timestamp
 from llmasos.ollama.bodies import CHAT, EMBED, EMBEDDINGS, GENERATE
 from llmasos.ollama.described import described, details_of, shown
-from llmasos.server.making import created, pulled, take_blob
-from llmasos.server.manners import OLLAMA
+from llmasos.server.making import created, pulled, take_blob, written
 from llmasos.server.models import Models, keep_alive_of, settings_of
 from llmasos.server.pool import Held
-from llmasos.server.relay import TOO_SLOW, read_body, relay, respond
+from llmasos.server.relay import read_body, relay, respond
 from llmasos.store.blobs import DIGEST
 from llmasos.store.manifests import Manifest
 from llmasos.store.references import parse_name
@@ -29,7 +28,6 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def ollama_routes(models: Models) -> list[Route]:
-    """All of them; errors are told in Ollama's way."""
     routes = _Routes(models)
     posts: dict[str, Endpoint] = {
         GENERATE: routes.generate,
@@ -50,25 +48,11 @@ def ollama_routes(models: Models) -> list[Route]:
         "/api/ps": routes.ps,
     }
     return [
-        *(Route(path, told(endpoint), methods=["POST"]) for path, endpoint in posts.items()),
-        *(Route(path, told(endpoint), methods=["GET", "HEAD"]) for path, endpoint in gets.items()),
-        Route("/api/delete", told(routes.delete), methods=["DELETE"]),
-        Route("/api/blobs/{digest}", told(routes.has_blob), methods=["HEAD"]),
+        *(Route(path, endpoint, methods=["POST"]) for path, endpoint in posts.items()),
+        *(Route(path, endpoint, methods=["GET", "HEAD"]) for path, endpoint in gets.items()),
+        Route("/api/delete", routes.delete, methods=["DELETE"]),
+        Route("/api/blobs/{digest}", routes.has_blob, methods=["HEAD"]),
     ]
-
-
-def told(endpoint: Endpoint) -> Endpoint:
-    """The endpoint, its errors as responses."""
-
-    async def answered(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except LlmasosError as error:
-            return OLLAMA.failed(error)
-        except asyncio.TimeoutError:
-            return OLLAMA.told(408, TOO_SLOW)
-
-    return answered
 
 
 class _Routes:
@@ -163,11 +147,11 @@ class _Routes:
 
     async def pull(self, request: Request) -> Response:
         body = await read_body(request)
-        return await _made(pulled(_name_in(body), self._models.store), body, request)
+        return await _made(written(pulled(_name_in(body), self._models.store)), body, request)
 
     async def create(self, request: Request) -> Response:
         body = await read_body(request)
-        return await _made(created(body, self._models.store), body, request)
+        return await _made(written(created(body, self._models.store)), body, request)
 
     async def has_blob(self, request: Request) -> Response:
         digest = request.path_params["digest"]
@@ -179,13 +163,13 @@ class _Routes:
         return Response(status_code=201)
 
 
-async def _made(lines: AsyncGenerator[Any], body: Mapping[str, Any], request: Request) -> Response:
+async def _made(lines: AsyncGenerator[bytes], body: Mapping[str, Any], request: Request) -> Response:
     is_streamed = body.get("stream") is not False
     return await respond(lines if is_streamed else _last_of(lines), request, is_streamed=is_streamed)
 
 
-async def _last_of(lines: AsyncGenerator[Any]) -> AsyncGenerator[Any]:
-    last: Any = None
+async def _last_of(lines: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    last = b""
     async for line in lines:
         last = line
     yield last

@@ -36,8 +36,11 @@ class Held:
     def serves(self, settings: Mapping[str, Any]) -> bool:
         """Whether a request for those settings can be answered: by a longer context too, and by any, if none is named.
 
-        One that was loaded with a shorter context than usual is for requests for such alone.
+        One that was loaded with a shorter context than usual is for requests for such alone. What was loaded for the
+        same settings serves whatever it got: it would get no more another time.
         """
+        if settings == self.settings:
+            return True
         context = self.runner.facts.get("context_length", self.settings.get("context_length", 0))
         wanted = settings.get("context_length") or self.runner.facts.get("usual_context", 0)
         others = {name: value for name, value in settings.items() if name != "context_length"}

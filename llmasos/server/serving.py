@@ -6,11 +6,13 @@ A request is a path of OpenAI's or Ollama's interface with a body. What is asked
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any
 
-from llmasos.api.loops import call_in
+from llmasos.api.loops import Crossing
 from llmasos.chat.messages import stored_messages
 from llmasos.engine.embedder import Embedder
 from llmasos.engine.engine import Engine
@@ -30,7 +32,7 @@ from llmasos.openai.interface import EmbeddingInterface, TextInterface
 from llmasos.openai.ranking import RERANK, read_ranking
 from llmasos.server.deadline import GRACE, Deadline
 from llmasos.server.tokens import PATHS as TOKEN_PATHS
-from llmasos.server.tokens import TokenInterface
+from llmasos.server.tokens import STATUS, TokenInterface
 from llmasos.settings import configured, layered, own_parameters
 
 OLLAMAS = "/api/"
@@ -44,13 +46,16 @@ class Serving:
 
     def __init__(self, setup: Mapping[str, Any]) -> None:
         """`setup` has the `model`'s name, its `loading` options, and how many are answered at a time (`parallel`)."""
-        located = locate(setup["model"], offline=True)
+        located, usual = locate(setup["model"], offline=True), layered(LoadOptions, *configured(LoadOptions))
         own, _ = own_parameters(located.parameters or "{}", *ALL_OPTIONS)
         suggested = own.pop("context_length", 0)
         loading = layered(LoadOptions, *configured(LoadOptions), setup["loading"])
         self._name = located.name
         self._loaded = Loaded(
             located, loading, answer_tokens=0, prompt_bytes=0, suggested_context=suggested, purpose=None
+        )
+        self._usual_context = usual.context_length or min(
+            DEFAULT_CONTEXT_LENGTH, self._loaded.shape.trained_context_length
         )
         self._engine: Engine | None = None
         self._embedder: Embedder | None = None
@@ -85,7 +90,7 @@ class Serving:
         return {
             "byte_count": plan.total_bytes,
             "context_length": self._engine.context.length if self._engine else plan.context_length,
-            "usual_context": min(DEFAULT_CONTEXT_LENGTH, self._loaded.shape.trained_context_length),
+            "usual_context": self._usual_context,
             "gpu_layers": plan.gpu_layers,
             "layer_count": plan.layer_count,
             "purpose": self._loaded.purpose.value,
@@ -95,9 +100,17 @@ class Serving:
     def busy_seconds(self) -> float:
         return self._engine.busy_seconds if self._engine else 0.0
 
+    @functools.cached_property
+    def _crossing(self) -> Crossing:
+        return Crossing(asyncio.get_running_loop())
+
     async def answer(self, request: Any) -> Response:
         """The response, in its parts if the body asks for a stream."""
-        path, body, stamp = request["path"], request["body"], Stamp(request["key"], int(time.time()), request["model"])
+        path = request["path"]
+        if path == STATUS:
+            yield {"sequences": self._engine.going_on if self._engine else 0}
+            return
+        body, stamp = request["body"], Stamp(request["key"], int(time.time()), request["model"])
         deadline, load_seconds = Deadline(request.get("seconds")), request["load_seconds"]
         if self._engine is None or path in TOKEN_PATHS:
             yield await deadline.wait(self._at_once(path, body, stamp, load_seconds))
@@ -107,8 +120,9 @@ class Serving:
         is_streamed = path.startswith(OLLAMAS) if body.get("stream") is None else body["stream"]
         events = self._events(asked, deadline)
         responses = self._streamed(asked, events, body, stamp) if is_streamed else self._whole(asked, events, stamp)
-        async for each in responses:
-            yield each
+        async with contextlib.aclosing(responses):
+            async for each in responses:
+                yield each
 
     def _ask(self, path: str, body: Mapping[str, Any], load_seconds: float) -> Asked:
         if path.startswith(OLLAMAS):
@@ -126,18 +140,20 @@ class Serving:
         return await self._embed(path, body, stamp)
 
     async def _whole(self, asked: Asked, events: Events, stamp: Stamp) -> Response:
-        answers = {number: event async for number, event in events if isinstance(event, Answer)}
+        async with contextlib.aclosing(events):
+            answers = {number: event async for number, event in events if isinstance(event, Answer)}
         yield asked.response([answers[number] for number in sorted(answers)], stamp, self._loaded.model.piece)
 
     async def _streamed(self, asked: Asked, events: Events, body: Mapping[str, Any], stamp: Stamp) -> Response:
         stream, answers = asked.stream(stamp, self._loaded.model.piece), dict[int, Answer]()
         for part in stream.begin():
             yield part
-        async for number, event in events:
-            if isinstance(event, Answer):
-                answers[number] = event
-            for part in _parts(stream, asked, number, event):
-                yield part
+        async with contextlib.aclosing(events):
+            async for number, event in events:
+                if isinstance(event, Answer):
+                    answers[number] = event
+                for part in _parts(stream, asked, number, event):
+                    yield part
         if (body.get("stream_options") or {}).get("include_usage"):
             total = stream.total([answers[number] for number in sorted(answers)])
             if total is not None:
@@ -147,7 +163,7 @@ class Serving:
         """Pieces and answers as they come, with the numbers of their sequences. Leaving early ends them all."""
         assert self._engine is not None
         limits = deadline.limited(asked.limits)
-        loop, events = asyncio.get_running_loop(), asyncio.Queue[tuple[int, Event]]()
+        crossing, events = self._crossing, asyncio.Queue[tuple[int, Event]]()
         sequences = []
         try:
             for number, (prompt, sampling) in enumerate(asked.sequences()):
@@ -159,7 +175,7 @@ class Serving:
                         asked.beams,
                         scores=asked.scores,
                         shown=asked.shown,
-                        listener=lambda event, number=number: call_in(loop, events.put_nowait, (number, event)),  # type: ignore[misc]
+                        listener=lambda event, number=number: crossing.call(events.put_nowait, (number, event)),  # type: ignore[misc]
                     )
                 )
             left = len(sequences)

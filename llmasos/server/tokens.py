@@ -12,6 +12,7 @@ from llmasos.errors import BadInputError, UsageError
 from llmasos.openai.bodies import read_field
 from llmasos.openai.chat import read_messages
 
+STATUS = "/status"  # what a model works on: no client asks it this
 TOKENIZE, DETOKENIZE, TEMPLATE, INFO = "/tokenize", "/detokenize", "/apply-template", "/tokenizer_info"
 PATHS = (TOKENIZE, DETOKENIZE, TEMPLATE, INFO)
 

@@ -8,6 +8,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 
 from conftest import PROJECT
 from doubles.tiny import TinyModel
+from llmasos.server.listen import SECONDS_TO_FINISH
 
 DOCS = PROJECT / "docs"
 UNITS = sorted((DOCS / "systemd").glob("llmasos-*.*"))
@@ -114,10 +117,40 @@ def test_the_service_of_a_batch_goes_on_where_it_was(user):
     assert setting("SuccessExitStatus", "llmasos-batch.service") == "75"
 
 
+def test_the_server_s_service_answers_who_has_a_key_and_ends_when_it_is_told(user, tmp_path):
+    keys = tmp_path / "credentials" / "keys"
+    keys.parent.mkdir()
+    keys.write_text("secret\n")
+    text = setting("ExecStart", "llmasos-serve.service").replace("/opt/llmasos", f"{user}/.venv")
+    words = shlex.split(text.replace("%d", str(keys.parent)))
+    command = ["env", "-i", f"LLMASOS_HOME={user}/.llmasos", *words, "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        address = re.search(r"http://0.0.0.0:(\d+)", process.stderr.readline())
+        assert address
+        models = f"http://127.0.0.1:{address[1]}/v1/models"
+        asked = urllib.request.Request(models, headers={"Authorization": "Bearer secret"})
+        with urllib.request.urlopen(asked, timeout=20) as response:
+            assert response.status == 200
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(models, timeout=20)
+        process.terminate()
+        assert process.wait(20) == 0
+    assert int(setting("TimeoutStopSec", "llmasos-serve.service")) > SECONDS_TO_FINISH
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd")
+def test_systemd_finds_the_server_s_service_shut_in():
+    unit = DOCS / "systemd" / "llmasos-serve.service"
+    command = ["systemd-analyze", "security", "--offline=yes", "--threshold=20", str(unit)]  # of 100
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd")
 def test_systemd_takes_the_units(user, tmp_path):
     for unit in UNITS:
-        text = unit.read_text(encoding="utf-8").replace("%h", str(user))
+        text = unit.read_text(encoding="utf-8").replace("%h", str(user)).replace("/opt/llmasos", f"{user}/.venv")
         (tmp_path / unit.name).write_text(text, encoding="utf-8")
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / unit.name) for unit in UNITS)],
@@ -125,4 +158,4 @@ def test_systemd_takes_the_units(user, tmp_path):
         text=True,
         env=os.environ | {"SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
     )
-    assert (len(UNITS), done.returncode, done.stderr) == (4, 0, "")
+    assert (len(UNITS), done.returncode, done.stderr) == (5, 0, "")

@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,17 +65,57 @@ class Served:
 
     @property
     def runners(self) -> list[psutil.Process]:
-        return [child for child in psutil.Process(self.process.pid).children() if "runner" in " ".join(child.cmdline())]
+        return [child for child in psutil.Process(self.process.pid).children() if _is_runner(child)]
+
+    def runners_memory(self) -> int:
+        """Bytes of all of them."""
+        total = 0
+        for runner in self.runners:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ends just now
+                total += runner.memory_info().rss
+        return total
+
+    def going_on(self) -> list[int | None]:
+        """How many sequences each model in memory works on."""
+        return [each["sequences"] for each in self.ask("GET", "/status").json["models"]]
+
+    def open_files(self) -> int:
+        return psutil.Process(self.process.pid).num_fds()
+
+    def own_memory(self) -> int:
+        """Bytes of the server itself, without its runners."""
+        return int(psutil.Process(self.process.pid).memory_info().rss)
 
     def stop(self, number: int = signal.SIGTERM, timeout: float = 60) -> int:
         self.process.send_signal(number)
         return self.process.wait(timeout)
 
 
+def _is_runner(process: psutil.Process) -> bool:
+    try:
+        return "runner" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # it ends just now
+        return False
+
+
+PATCHED = """
+import importlib, sys
+for place, seconds in {patched}.items():
+    module, _, name = place.rpartition(".")
+    setattr(importlib.import_module(module), name, seconds)
+from llmasos_cli.__main__ import main
+main()
+"""
+
+
 @contextlib.contextmanager
-def served(*options: str) -> Iterator[Served]:
-    """Starts a server at a free port, with the environment of the test, and ends it."""
-    command = [sys.executable, "-m", "llmasos_cli", "serve", "--port", "0", *options]
+def served(*options: str, patched: Mapping[str, float] | None = None) -> Iterator[Served]:
+    """Starts a server at a free port, with the environment of the test, and ends it. It may leave no traceback.
+
+    `patched` are times that it waits, by their names in modules, which a test can't wait as long.
+    """
+    program = ["-c", PATCHED.format(patched=dict(patched))] if patched else ["-m", "llmasos_cli"]
+    command = [sys.executable, *program, "serve", "--port", "0", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         try:
@@ -89,3 +129,5 @@ def served(*options: str) -> Iterator[Served]:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(20)
                 process.kill()
+        said = process.stderr.read()
+        assert "Traceback" not in said, said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import signal
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def in_runner(
 
 
 async def all_of(pieces: AsyncGenerator[Any]) -> list[Any]:
-    return [piece async for piece in pieces]
+    return [json.loads(piece) async for piece in pieces]
 
 
 def test_answers_come_piece_by_piece_and_many_at_a_time():
@@ -65,7 +66,7 @@ def test_whatever_is_said_arrives(said: Any):
 def test_leaving_an_answer_ends_the_work_on_it():
     async def work(runner: Runner) -> None:
         async with contextlib.aclosing(runner.ask({"wait": True})) as pieces:
-            assert await anext(pieces) == "waiting"
+            assert await anext(pieces) == b'"waiting"'
         assert await all_of(runner.ask({"cancelled": True})) == [1]
 
     in_runner(work)
@@ -126,6 +127,31 @@ def test_a_process_that_hangs_is_ended():
             await all_of(runner.ask({"sleep": 60}))
 
     in_runner(work, patience=Patience(reply=0.3, between_looks=0.1))
+
+
+def test_a_process_that_hangs_before_it_has_read_all_is_ended_too():
+    async def work(runner: Runner) -> None:
+        hanging = asyncio.create_task(all_of(runner.ask({"sleep": 60})))
+        with pytest.raises(StoppedError, match="said nothing"):
+            await all_of(runner.ask({"echo": "x" * 10_000_000}))
+        with pytest.raises(StoppedError, match="said nothing"):
+            await hanging
+
+    in_runner(work, patience=Patience(reply=0.5, between_looks=0.1))
+
+
+def test_an_answer_that_is_left_at_once_leaves_nothing_behind():
+    async def work(runner: Runner) -> None:
+        for _ in range(20):
+            asking = [asyncio.create_task(all_of(runner.ask({"wait": True}))) for _ in range(5)]
+            await asyncio.sleep(0)  # they ask, and leave before the other side has read it
+            for task in asking:
+                task.cancel()
+            await asyncio.wait(asking)
+        assert runner.going_on == 0
+        assert await all_of(runner.ask({"ended_tasks": True})) == [1]  # which made what works there
+
+    in_runner(work)
 
 
 def test_a_step_that_takes_for_ever_is_ended():

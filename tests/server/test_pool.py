@@ -21,7 +21,7 @@ class Process:
 
     def __init__(self, name: str) -> None:
         self.name, self.is_alive = name, True
-        self.facts: dict[str, Any] = {}
+        self.facts: dict[str, Any] = {} if name != "short" else {"context_length": 64, "usual_context": 4096}
         self.closed = 0
 
     async def close(self) -> None:
@@ -169,6 +169,18 @@ def test_other_settings_load_it_anew_and_let_the_old_one_finish():
         assert await old is machine.started[0] is not new
         assert (machine.started[0].is_alive, new.is_alive) == (False, True)
         assert await use(machine, "a", context_length=2) is new
+
+    run(work)
+
+
+def test_what_got_less_than_it_asked_for_is_not_loaded_again_and_again():
+    async def work(machine: Machine) -> None:
+        assert await use(machine, "short") is await use(machine, "short")
+        longer = await use(machine, "short", context_length=128)
+        assert (
+            longer is await use(machine, "short", context_length=128) is await use(machine, "short", context_length=64)
+        )
+        assert len(machine.started) == 2
 
     run(work)
 

@@ -237,6 +237,15 @@ def test_a_model_goes_when_it_is_not_kept_alive(server: Served):
     assert short not in server.runners
 
 
+def test_a_context_that_is_set_shorter_than_usual_holds(served_home: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LLMASOS_CONTEXT_LENGTH", "64")
+    with served() as server:
+        assert server.post(CHAT, model="tiny", messages=HELLO, **FIXED).status == 200
+        [runner] = server.runners
+        assert server.post(CHAT, model="tiny", messages=HELLO, num_ctx=64, **FIXED).status == 200
+        assert server.runners == [runner]
+
+
 def test_without_a_key_nobody_is_let_in(served_home: Path):
     with served("--api-key", "secret") as server:
         asked = {"model": "tiny", "messages": HELLO, **FIXED}
@@ -252,6 +261,12 @@ def test_pages_may_ask_from_the_origins_that_are_allowed(served_home: Path):
         assert allowed.headers["access-control-allow-origin"] == "https://chat.example"
         assert server.ask("OPTIONS", CHAT, headers={**asking, "Origin": "https://evil.example"}).status >= 400
         assert server.ask("GET", "/v1/models", headers={"Origin": "https://evil.example"}).status == 403
+
+
+def test_names_that_are_not_this_machine_s_are_refused_unless_they_are_allowed(served_home: Path):
+    with served("--allow-host", "models.example") as server:
+        for host, status in (("evil.example", 403), ("models.example:80", 200), ("localhost", 200), ("[::1]:80", 200)):
+            assert server.ask("GET", "/v1/models", headers={"Host": host}).status == status
 
 
 def test_more_than_may_wait_are_told_to_come_again(served_home: Path):
@@ -295,7 +310,8 @@ def test_a_unix_socket_is_its_owner_s_alone(served_home: Path, tmp_path: Path):
         (["--api-key-file", "/nowhere"], 5, "can't read the keys"),
         (["--keep-alive", "soon"], 2, "is no duration"),
         (["--max-body", "much"], 2, "is not a size"),
-        (["--tls-certificate", "/nowhere"], 1, "certificate"),
+        (["--tls-certificate", "/nowhere"], 5, "can't read /nowhere"),
+        (["--tls-key", "/nowhere"], 2, "a key for https and no certificate"),
         (["--socket", "/nowhere/s"], 1, "can't listen at /nowhere/s"),
     ],
     ids=str,

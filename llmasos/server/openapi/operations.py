@@ -12,7 +12,7 @@ from llmasos.openai import chat, completions, embeddings, infill, ranking
 from llmasos.openai.interface import CHAT, COMPLETIONS, EMBEDDINGS
 from llmasos.server.openapi.fields import TOP, body_of, open_body
 from llmasos.server.openapi.schemas import BOOLEAN, OBJECT, STRING, Schema, either, list_of, said
-from llmasos.server.tokens import DETOKENIZE, INFO, TEMPLATE, TOKENIZE
+from llmasos.server.tokens import DETOKENIZE, INFO, STATUS, TEMPLATE, TOKENIZE
 
 OPENAI, OLLAMA, LLAMA_SERVER, SERVER = "OpenAI's interface", "Ollama's interface", "llama-server's routes", "The server"
 EVENTS, LINES, JSON, TEXT, BYTES = (
@@ -184,5 +184,6 @@ def _ollama() -> Iterator[Operation]:
 def _server() -> Iterator[Operation]:
     yield _gets("/health", SERVER, "Whether it is there.", "Health")
     yield _gets("/v1/health", SERVER, "The same.", "Health")
+    yield _gets(STATUS, SERVER, "What each model in memory works on.", "Status")
     yield _gets("/openapi.json", SERVER, "This description.", "Description")
     yield _gets("/docs", SERVER, "This description as a page.", None)

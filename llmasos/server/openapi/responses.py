@@ -149,6 +149,9 @@ RESPONSES: Mapping[str, Schema] = {
     "Model": obj({"id": STRING, "object": {"const": "model"}, "created": INTEGER, "owned_by": STRING}),
     "ModelList": obj({"object": {"const": "list"}, "data": list_of(ref("Model"))}),
     "Health": obj({"status": {"const": "ok"}}),
+    "Status": obj({"models": list_of(obj({
+        "model": STRING, "pid": or_null(INTEGER), "requests": INTEGER, "sequences": or_null(INTEGER),
+    }))}),
     "Tokens": obj({"tokens": list_of(either(INTEGER, obj({"id": INTEGER, "piece": ANYTHING}))), "count": INTEGER}),
     "Text": obj({"content": STRING, "prompt": STRING}),
     "Prompt": obj({"prompt": STRING, "count": INTEGER}),
