@@ -225,6 +225,7 @@ def test_offline_refuses_to_pull(llmasos):
     assert "forbids to pull it" in result.stderr
 
 
+@pytest.mark.real
 def test_no_network_is_try_again_later(llmasos):
     result = llmasos("pull", "https://127.0.0.1:9/model.gguf")
     assert result.exit_code == 75

@@ -22,6 +22,7 @@ HELLO = [{"role": "user", "content": "Hello"}]
 ENDLESS = {"max_tokens": 1_000_000, "ignore_eos": True, "on_overflow": "shift", "model": "tiny", "messages": HELLO}
 
 
+@pytest.mark.real
 def test_what_has_begun_ends_with_what_there_is_and_waiting_counts(served_home: Path):
     with served("--parallel", "1", "--max-request-seconds", "2") as server:
         server.post(CHAT, **{**ENDLESS, "max_tokens": 1})  # loading does not count

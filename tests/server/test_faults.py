@@ -70,6 +70,7 @@ def test_a_killed_runner_is_told_in_ollama_s_way_too(server: Served):
     assert server.post(OLLAMAS_CHAT, model="tiny", messages=HELLO, stream=False).json["done"] is True
 
 
+@pytest.mark.real
 def test_a_runner_that_hangs_is_replaced(served_home: Path):
     with served(patched={"llmasos.server.models.SECONDS_TO_REPLY": 2}) as server:
         with server.streaming(CHAT, **ENDLESS) as stream:
@@ -103,6 +104,7 @@ def test_a_client_that_vanishes_after_asking_twice_at_once_leaves_nothing_behind
     until(lambda: server.going_on() == [0])
 
 
+@pytest.mark.real
 def test_who_does_not_read_holds_nobody_up_and_is_let_go(served_home: Path):
     with served(patched={"llmasos.server.protocol.SECONDS_TO_READ": 1}) as server, contextlib.ExitStack() as clients:
         server.post(CHAT, **SHORT)
@@ -115,6 +117,7 @@ def test_who_does_not_read_holds_nobody_up_and_is_let_go(served_home: Path):
         until(lambda: server.going_on() == [0], 60)
 
 
+@pytest.mark.real
 def test_who_does_not_ask_is_let_go(served_home: Path):
     with served(patched={"llmasos.server.protocol.SECONDS_TO_ASK": 1}) as server:
         asked = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -123,6 +126,7 @@ def test_who_does_not_ask_is_let_go(served_home: Path):
                 assert is_closed(client)
 
 
+@pytest.mark.real
 def test_who_does_not_say_all_is_told(served_home: Path):
     patched = {"llmasos.server.relay.SECONDS_FOR_A_BODY": 1, "llmasos.server.making.SECONDS_FOR_A_PART": 1}
     with served(patched=patched) as server:
@@ -139,6 +143,7 @@ def test_a_head_without_end_is_not_read(server: Served):
     assert server.ask("GET", "/health").status == 200
 
 
+@pytest.mark.real
 def test_prompts_of_ten_megabytes_are_refused_while_others_are_answered(server: Served):
     with server.streaming(CHAT, **ENDLESS) as stream:
         stream.readline()

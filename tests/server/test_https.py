@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import shutil
 import ssl
 import subprocess
 from dataclasses import dataclass
@@ -13,8 +12,6 @@ from pathlib import Path
 import pytest
 
 from doubles.serving import served
-
-pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
 
 
 @dataclass(frozen=True)
