@@ -2,9 +2,9 @@
 
     python tools/soak_server.py [--minutes 20] [--model smollm2] [--vectors minilm] [--seed 1]
 
-Told every ten seconds: requests, memory of the server and of the models' processes, open files. Exits with 1 if any of
-them grew, if a request failed that should not have, or if anything is left at the end. Wants Linux, and both models
-installed.
+Told every ten seconds: requests, memory of the server and of the largest process of a model, open files. Exits with 1
+if any of them grew, if a request failed that should not have, or if anything is left at the end. Wants Linux, and both
+models installed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SOUND = {200, 503}  # 503: all places are taken, and the client is told to come 
 
 @dataclass
 class Soak:
-    """What goes on, and what came of it. `sizes` are bytes of the server and of its models, and its open files."""
+    """What goes on, and what came of it. `sizes` are bytes of the server and of a model, and its open files."""
 
     server: Served
     model: str
@@ -54,7 +54,7 @@ class Soak:
             self.failures.append(f"{path} {body}: {response.status} {response.body[-300:]!r}")
 
     def measure(self) -> tuple[int, int, int]:
-        return self.server.own_memory(), self.server.runners_memory(), self.server.open_files()
+        return self.server.own_memory(), self.server.largest_runner(), self.server.open_files()
 
 
 def main() -> int:
@@ -190,7 +190,7 @@ def grown(sizes: list[tuple[int, int, int]]) -> list[str]:
     third = max(1, len(sizes) // 3)
     first, last = sizes[:third], sizes[-third:]
     noise = (BYTES_OF_NOISE, 4 * BYTES_OF_NOISE, FILES_OF_NOISE + CLIENTS)
-    names = ("memory of the server", "memory of the models", "open files")
+    names = ("memory of the server", "memory of a model", "open files")
     return [
         f"{name} grew from {before} to {after}"
         for place, name in enumerate(names)

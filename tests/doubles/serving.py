@@ -67,13 +67,13 @@ class Served:
     def runners(self) -> list[psutil.Process]:
         return [child for child in psutil.Process(self.process.pid).children() if _is_runner(child)]
 
-    def runners_memory(self) -> int:
-        """Bytes of all of them."""
-        total = 0
+    def largest_runner(self) -> int:
+        """Bytes of the largest of them. How many there are says nothing: for a while an old one stands beside a new."""
+        sizes = [0]
         for runner in self.runners:
             with contextlib.suppress(psutil.NoSuchProcess):  # it ends just now
-                total += runner.memory_info().rss
-        return total
+                sizes.append(runner.memory_info().rss)
+        return max(sizes)
 
     def going_on(self) -> list[int | None]:
         """How many sequences each model in memory works on."""

@@ -89,10 +89,13 @@ RESPONSES: Mapping[str, Schema] = {
         ["role"],
         "A message; its content is a text, or parts that are texts.",
     ),
-    "Error": obj({"error": obj({
-        "message": STRING, "type": STRING, "param": ANYTHING, "code": CODE, "hint": or_null(STRING),
-        "exit_code": said(INTEGER, "What the command line would end with."),
-    })}),
+    "Error": obj({"error": obj(
+        {
+            "message": STRING, "type": STRING, "param": ANYTHING, "code": CODE, "hint": or_null(STRING),
+            "exit_code": said(INTEGER, "What the command line would end with."),
+        },
+        ["message", "type", "param", "code"],
+    )}),
     "OllamaError": obj({"error": STRING}),
     "ChatCompletion": obj(
         {
