@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from llmasos.client.address import OWN_NAMES
+from llmasos.client.address import OWN_NAMES, is_loopback
 from llmasos.client.options import keys_in
 from llmasos.errors import UsageError
 from llmasos.server.options import ServeOptions
@@ -81,7 +81,7 @@ class Access:
             host = urlsplit(origin).hostname or ""
         except ValueError:
             return False
-        return host in OWN_NAMES or host.endswith(".localhost") or _is_loopback(host)
+        return is_loopback(host)
 
 
 def access_of(options: ServeOptions) -> Access:
@@ -123,12 +123,5 @@ def _host_name(header: str) -> str:
 
 
 def _is_own(host: str) -> bool:
-    """True if only this machine reaches that address."""
-    return host.lower() in OWN_NAMES or _is_loopback(host)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    """True if only this machine reaches that address. Names below localhost lead wherever they are resolved to."""
+    return is_loopback(host) and not host.lower().endswith(".localhost")
