@@ -22,9 +22,10 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from machine import describe_machine, in_turn, keep, median, print_table
@@ -37,6 +38,7 @@ THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 
 WORDS = ("sea", "ship", "wind", "wave", "salt", "sand", "rope", "mast", "sail", "port", "tide", "reef", "gull", "crab")
 COUNTED = re.compile(rb'"completion_tokens": ?(\d+)')
 ENDS_OF_SMOLLM2 = {"0": -100, "2": -100}  # llama-cpp-python's server has no ignore_eos
+NO_GUESSES = {"LLMASOS_SPECULATION": "false"}  # for what a token costs
 Load = dict[str, Any]
 
 
@@ -111,7 +113,8 @@ def rows_of(ours: Peer, theirs: Sequence[Peer], home: Path, options: argparse.Na
         if "first" in options.only and not is_slow:
             yield row(f"p90 of {FIRST_REQUESTS} first tokens, s (less is better)", peer, firsts, "p90_first", 1)
     if "layer" in options.only:
-        yield layer_row(ours, home, options.rounds)
+        with llmasos_serve(home, NO_GUESSES) as guessing_nothing:
+            yield layer_row(guessing_nothing, home, options.rounds)
 
 
 def layer_row(ours: Peer, home: Path, rounds: int) -> dict[str, Any]:
@@ -188,8 +191,9 @@ async def asked(order: dict[str, Any]) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def llmasos_serve(home: Path) -> Iterator[Peer]:
+def llmasos_serve(home: Path, more: Mapping[str, str] = MappingProxyType({})) -> Iterator[Peer]:
     port, environment = free_port(), os.environ | {"LLMASOS_HOME": str(home), "LLMASOS_CONTEXT_LENGTH": str(CONTEXT)}
+    environment |= more
     command = [sys.executable, "-m", "llmasos_cli", "serve", "--port", str(port), "--parallel", str(SLOTS)]
     with running([*command, "--keep-alive", "-1"], port, "/health", environment):
         yield Peer("llmasos", port, {"ignore_eos": True, "stream_options": {"include_usage": True}})
@@ -239,7 +243,7 @@ def llmasos(*arguments: str | Path, home: Path | None = None) -> None:
 
 
 def engine_of(home: Path) -> float:
-    environment = os.environ | {"LLMASOS_HOME": str(home), "LLMASOS_CONTEXT_LENGTH": str(CONTEXT)}
+    environment = os.environ | {"LLMASOS_HOME": str(home), "LLMASOS_CONTEXT_LENGTH": str(CONTEXT)} | NO_GUESSES
     command = [sys.executable, __file__, "--engine", "model"]
     return float(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
 

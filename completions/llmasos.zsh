@@ -116,8 +116,8 @@ _llmasos_grammar() {
         '*--no-deterministic[The same answer every time, whoever else is answered\: one at a time, nothing reused, so it is slower]' \
         '*--speculation[Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)]' \
         '*--no-speculation[Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)]' \
-        '*--shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many that have nothing in common. (default on)]' \
-        '*--no-shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many that have nothing in common. (default on)]' \
+        '*--shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many, and takes more memory for long contexts]' \
+        '*--no-shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many, and takes more memory for long contexts]' \
         '*--draft=[Let this smaller model of the same family guess ahead, where that pays]:draft:_llmasos_references' \
         '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
         '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
@@ -184,8 +184,8 @@ _llmasos_grammar() {
         '*--no-deterministic[The same answer every time, whoever else is answered\: one at a time, nothing reused, so it is slower]' \
         '*--speculation[Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)]' \
         '*--no-speculation[Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)]' \
-        '*--shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many that have nothing in common. (default on)]' \
-        '*--no-shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many that have nothing in common. (default on)]' \
+        '*--shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many, and takes more memory for long contexts]' \
+        '*--no-shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many, and takes more memory for long contexts]' \
         '*--draft=[Let this smaller model of the same family guess ahead, where that pays]:draft:_llmasos_references' \
         '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
         '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
@@ -259,8 +259,8 @@ _llmasos_grammar() {
         '*--no-deterministic[The same answer every time, whoever else is answered\: one at a time, nothing reused, so it is slower]' \
         '*--speculation[Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)]' \
         '*--no-speculation[Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)]' \
-        '*--shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many that have nothing in common. (default on)]' \
-        '*--no-shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many that have nothing in common. (default on)]' \
+        '*--shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many, and takes more memory for long contexts]' \
+        '*--no-shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many, and takes more memory for long contexts]' \
         '*--draft=[Let this smaller model of the same family guess ahead, where that pays]:draft:_llmasos_references' \
         '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
         '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
@@ -303,8 +303,8 @@ _llmasos_grammar() {
         '*--no-deterministic[The same answer every time, whoever else is answered\: one at a time, nothing reused, so it is slower]' \
         '*--speculation[Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)]' \
         '*--no-speculation[Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)]' \
-        '*--shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many that have nothing in common. (default on)]' \
-        '*--no-shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many that have nothing in common. (default on)]' \
+        '*--shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many, and takes more memory for long contexts]' \
+        '*--no-shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many, and takes more memory for long contexts]' \
         '*--draft=[Let this smaller model of the same family guess ahead, where that pays]:draft:_llmasos_references' \
         '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
         '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
@@ -335,8 +335,8 @@ _llmasos_grammar() {
         '*--no-deterministic[The same answer every time, whoever else is answered\: one at a time, nothing reused, so it is slower]' \
         '*--speculation[Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)]' \
         '*--no-speculation[Guess ahead where the answer repeats what stands before it, and check several tokens in one pass. (default on)]' \
-        '*--shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many that have nothing in common. (default on)]' \
-        '*--no-shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many that have nothing in common. (default on)]' \
+        '*--shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many, and takes more memory for long contexts]' \
+        '*--no-shared-cache[One cache for all that is answered at a time, however long each is. Without, each has a part of it\: faster for many, and takes more memory for long contexts]' \
         '*--draft=[Let this smaller model of the same family guess ahead, where that pays]:draft:_llmasos_references' \
         '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
         '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \

@@ -103,12 +103,13 @@ class Loaded:
         `parallel` sequences may be worked on at a time; `cells` tokens all together shall have, as many as that many
         answers to the one prompt if it is 0. `kept` more sequences are remembered for those that begin like them.
         With `cells_each` fewer are worked on where the memory does not hold so many tokens of each.
-        Without a shared cache each has a context of its own, so there may be fewer, and none more are remembered.
+        Each has a context of its own, which is faster, where that takes no more than `cells` or no shared cache is
+        wanted: then there may be fewer, and none more are remembered.
         """
         wishes = self._wishes(prompt_tokens + self.answer_tokens)
-        apart = self.options.deterministic or not self.options.shared_cache
+        length = plan_context(self.plan, self.shape, self.machine, wishes).context_length
+        apart = self._is_apart(parallel * length, cells if parallel > 1 else 0)
         if apart:
-            length = plan_context(self.plan, self.shape, self.machine, wishes).context_length
             cells = parallel * length
         elif parallel > 1 and not cells:
             cells = prompt_tokens + parallel * self.answer_tokens
@@ -138,6 +139,12 @@ class Loaded:
         except BaseException:
             context.close()
             raise
+
+    def _is_apart(self, wanted: int, given: int) -> bool:
+        """Whether each that is worked on is to have cells of its own: so many are wanted for that, so many given."""
+        if self.options.deterministic or self.options.shared_cache is not None:
+            return self.options.deterministic or not self.options.shared_cache
+        return wanted <= given and self._draft is None  # drafts are for one at a time there
 
     def _start_drafter(self, draft: Located | None, options: ContextOptions) -> Drafter | None:
         """A model that guesses ahead, in the memory that is left."""

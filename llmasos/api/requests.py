@@ -25,7 +25,7 @@ class Loading(TypedDict, total=False):
     flash_attention: bool
     deterministic: bool
     speculation: bool
-    shared_cache: bool
+    shared_cache: bool | None
     draft: str
     batch_size: int
     lora: Sequence[str]

@@ -7,6 +7,7 @@ what has to happen in llama.cpp's memory goes through `Memory`.
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -47,7 +48,7 @@ class Cells:
         self.capacity = capacity
         self.used = 0  # cells that anything is kept in
         self._memory = memory
-        self._unused = list(range(sequences))[::-1]
+        self._unused = list(range(sequences))  # a heap: the lowest is given first, so that those in use lie together
         self._active: dict[int, _Held] = {}
         self._idle: dict[int, _Held] = {}  # in the order of their last use
 
@@ -160,7 +161,7 @@ class Cells:
         return best, longest
 
     def _copy(self, source: int, length: int) -> tuple[int, int]:
-        number = self._unused.pop()
+        number = heapq.heappop(self._unused)
         self._active[number] = _Held()
         if length and self._memory.copy(source, number, length):
             self._share(source, number, length)
@@ -222,7 +223,7 @@ class Cells:
     def _forget(self, number: int, held: _Held) -> None:
         self._memory.forget(0, sequence=number)
         self._disown(number, held.stretches)
-        self._unused.append(number)
+        heapq.heappush(self._unused, number)
 
     def _disown(self, number: int, stretches: Iterable[_Stretch]) -> None:
         for stretch in stretches:

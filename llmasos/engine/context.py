@@ -25,6 +25,7 @@ KV_TYPE_IDS = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "
 
 
 MOST_SEQUENCES = 256  # LLAMA_MAX_SEQ
+WORTH_COPYING_SHARE = 64  # copying all cells of one takes the time of reading this part of them (one in 64), or less
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,26 +115,33 @@ class Context:
         """
         if self._pace and self._pace.look():
             lib.llama_set_n_threads(self.handle, self._pace.threads, self._pace.threads)
-        last_indices = self._batch.fill(readings)
+        # llama.cpp reads those together whose numbers follow each other, if each has cells of its own (split_equal)
+        ordered = readings if self.options.pooled else sorted(readings, key=lambda reading: reading.sequence)
+        last_indices = self._batch.fill(ordered)
         result = lib.llama_decode(self.handle, self._batch.handle)
+        if self._pace:
+            self._pace.rest()
         if result == 2:
             raise Aborted
         if result != 0:
             raise LlmasosError(
                 f"llama.cpp failed in a forward pass ({result}): {log.last_errors() or 'no reason given'}"
             )
-        return last_indices
+        ends = dict(zip((reading.sequence for reading in ordered), last_indices, strict=True))
+        return [ends[reading.sequence] for reading in readings]
 
     def copy(self, source: int, target: int, length: int) -> bool:
         """Gives an empty sequence the first `length` positions of another, of a pool in the same cells.
 
-        False if the model can't: a recurrent one has but the state at its end.
+        False if the model can't, as a recurrent one has but the state at its end, or if reading them is quicker.
         """
         if self.is_recurrent and lib.llama_memory_seq_pos_max(self._memory, source) != length - 1:
             return False
         if self.options.pooled:
             lib.llama_memory_seq_cp(self._memory, source, target, 0, length)
             return True
+        if length * WORTH_COPYING_SHARE < self.length:
+            return False
         lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)  # all cells are copied at the next pass
         return self.forget(length, sequence=target)
 

@@ -164,10 +164,10 @@ class LoadOptions:
     speculation: bool = option(
         True, "Guess ahead where the answer repeats what stands before it, and check several tokens in one pass."
     )
-    shared_cache: bool = option(
-        True,
+    shared_cache: bool | None = option(
+        None,
         "One cache for all that is answered at a time, however long each is. Without, each has a part of it: faster "
-        "for many that have nothing in common.",
+        "for many, and takes more memory for long contexts.",
         panel=RARE,
     )
     draft: str | None = option(

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from llmasos.engine.cells import Cells, common_length
 
-# Of prompts, while answers grow: the time of a pass is about that of its tokens, and answers wait for it.
-PROMPT_TOKENS_BESIDE_ANSWERS = 128
+# Of a prompt, while an answer grows: the time of a pass is about that of its tokens, and the answer waits for it.
+PROMPT_TOKENS_BESIDE_ANSWER = 128
 LOGIT_ROWS = 128  # of logits that are wanted of prompts in one pass: 134 MB for a vocabulary of 262,144
 ROOM_TO_GROW = 16  # free cells for each answer, without which nobody new is let in
 WORTH_WAITING = 32  # tokens that are spared by waiting until another has read them
@@ -259,10 +259,10 @@ class Scheduler:
             return parts
         room = self.batch_size - sum(task.pending for task in answers)
         if answers:
-            room = min(room, PROMPT_TOKENS_BESIDE_ANSWERS)
+            room = min(room, PROMPT_TOKENS_BESIDE_ANSWER * max(1, len(prompts) // len(answers)))
         scored = max(1, LOGIT_ROWS // max(1, sum(task.logits_from is not None for task in prompts)))
         wanted = [task.pending if task.logits_from is None else min(task.pending, scored) for task in prompts]
-        shares = equal_shares(wanted, room)
+        shares = share_room(wanted, room)
         return parts + [_part(task, share) for task, share in zip(prompts, shares, strict=True) if share]
 
     def _drop_guesses(self) -> None:
@@ -275,7 +275,7 @@ class Scheduler:
             if task.pending:
                 self.running.remove(task)
                 self.running.append(task)
-                return [_part(task, min(task.pending, self.batch_size, PROMPT_TOKENS_BESIDE_ANSWERS))]
+                return [_part(task, min(task.pending, self.batch_size, PROMPT_TOKENS_BESIDE_ANSWER))]
         return []
 
     def _as_much_as_fits(self, parts: list[Part]) -> list[Part]:
@@ -292,17 +292,14 @@ def _part(task: Task, count: int) -> Part:
     return Part(task, task.tokens[task.read : task.read + count], task.read, is_last, logit_count)
 
 
-def equal_shares(wanted: Sequence[int], room: int) -> list[int]:
-    """Shares of `room` as equal as can be, nobody's more than is wanted; what is left over goes to the first.
+def share_room(wanted: Sequence[int], room: int) -> list[int]:
+    """Shares of `room`, nobody's more than is wanted: at least half goes to the first, the rest to the shortest.
 
-    So a short prompt is read at once beside a long one.
+    So a short prompt is read at once beside a long one, which goes on nevertheless.
     """
-    shares = [0] * len(wanted)
-    for rank, index in enumerate(sorted(range(len(wanted)), key=lambda index: wanted[index])):
-        left = room // (len(wanted) - rank)
-        shares[index] = min(wanted[index], left)
-        room -= shares[index]
-    for index in range(len(wanted)):
+    shares = [min(wanted[0], (room + 1) // 2), *(0 for _ in wanted[1:])]
+    room -= shares[0]
+    for index in sorted(range(len(wanted)), key=lambda index: wanted[index] - shares[index]):
         more = min(wanted[index] - shares[index], room)
         shares[index] += more
         room -= more

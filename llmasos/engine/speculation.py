@@ -86,23 +86,33 @@ class PassTimes:
         return self._seconds[token_count] if is_fresh else None
 
 
-def worthwhile(rate: float, times: PassTimes, token_count: int, *, seconds_each: float = 0.0) -> int:
-    """How many tokens to guess in a pass of so many, so that most come in the time.
+def worthwhile(rates: Sequence[float], times: PassTimes, token_count: int, *, seconds_each: float = 0.0) -> int:
+    """How many tokens to guess of each of some sequences, in a pass of so many tokens, so that most come in the time.
 
-    Each comes true by `rate` if those before it did, and costs `seconds_each` to be guessed. What was not tried yet is
-    hoped for: so it is tried, where the guesses are good enough.
+    Each comes true by its sequence's rate if those before it did, and costs `seconds_each` to be guessed. What was not
+    tried yet is hoped for: so it is tried, where the guesses are good enough.
     """
     now = times.seconds(token_count)
     if now is None:
         return 0
     best, fastest = 0, MARGIN * token_count / now
     for count in COUNTS:
-        come_true = count if rate == 1 else rate * (1 - rate**count) / (1 - rate)
-        seconds = times.seconds(token_count + count) or now * (1 + HOPED * count / token_count)
-        speed = (token_count + come_true) / (seconds + count * seconds_each)
+        come_true = sum(count if rate == 1 else rate * (1 - rate**count) / (1 - rate) for rate in rates)
+        guessed = count * len(rates)
+        seconds = times.seconds(token_count + guessed) or now * (1 + HOPED * guessed / token_count)
+        speed = (token_count + come_true) / (seconds + guessed * seconds_each)
         if speed > fastest:
             best, fastest = count, speed
     return best
+
+
+def guess_alike(guessers: Sequence[Guesser], times: PassTimes, most: int) -> list[list[int]]:
+    """As many tokens for each of these, at most so many, as pay for all together; no lists where none would.
+
+    Where nothing is known what may come, it is any token.
+    """
+    count = min(most, worthwhile([guesser.rate for guesser in guessers], times, len(guessers)))
+    return [guesser.lookup.guess(count) or [0] * count for guesser in guessers] if count > 0 else []
 
 
 class Guesser:
@@ -112,24 +122,29 @@ class Guesser:
     """
 
     def __init__(self, prompt_tokens: Sequence[int]) -> None:
-        self._lookup = Lookup(prompt_tokens)
+        self.lookup = Lookup(prompt_tokens)
         self._acceptance = Acceptance()
         self._of_drafts = Acceptance(hits=ASSUMED_OF_DRAFTS)
         self._tokens_without_draft = 0
 
+    @property
+    def rate(self) -> float:
+        """How likely the token comes that the lookup expects."""
+        return self._acceptance.rate if self.lookup.guess(1) else 0.0
+
     def take(self, token: int) -> None:
         """Learns which token came."""
-        if expected := self._lookup.guess(1):
+        if expected := self.lookup.guess(1):
             self._acceptance.note(is_hit=expected == [token])
-        self._lookup.add(token)
+        self.lookup.add(token)
 
     def guess(self, times: PassTimes, token_count: int, most: int) -> list[int]:
         """At most so many tokens for a pass that has `token_count` without them; none where they would not pay."""
-        return self._lookup.guess(max(0, min(most, worthwhile(self._acceptance.rate, times, token_count))))
+        return self.lookup.guess(max(0, min(most, worthwhile([self._acceptance.rate], times, token_count))))
 
     def draft_count(self, times: PassTimes, token_count: int, most: int, *, seconds_each: float) -> int:
         """How many tokens are worth drafting; now and then a few, to see whether they come true."""
-        count = worthwhile(self._of_drafts.rate, times, token_count, seconds_each=seconds_each)
+        count = worthwhile([self._of_drafts.rate], times, token_count, seconds_each=seconds_each)
         self._tokens_without_draft = 0 if count else self._tokens_without_draft + 1
         if self._tokens_without_draft > RETRIED_AFTER:
             self._tokens_without_draft, count = 0, COUNTS[0]

@@ -14,7 +14,7 @@ from llmasos.engine.model import Model
 from llmasos.engine.saved import STAMP_LENGTH, read_tokens, seal, stamped
 from llmasos.engine.scheduler import Part, Scheduler, Task
 from llmasos.engine.sequence import Answer, Sequence, Stopwatch
-from llmasos.engine.speculation import PassTimes
+from llmasos.engine.speculation import PassTimes, guess_alike
 from llmasos.errors import DiskFullError, LlmasosError
 from llmasos.files import replaced_whole
 
@@ -147,6 +147,9 @@ class Worker:
     def _guess_ahead(self, grown: list[Task]) -> None:
         """Puts guesses behind the tokens of those that grew, where that pays."""
         times, count = self._pass_times, len(self.scheduler.running)
+        if count > 1 and not self.context.options.pooled:
+            self._guess_alike(grown)
+            return
         drafted: list[tuple[Task, Answering, int]] = []
         for task in grown:
             answering = self.answering.get(task)
@@ -161,6 +164,20 @@ class Worker:
                     drafted.append((task, answering, wanted))
         if drafted and self._drafter:
             self._draft(drafted, self._drafter)
+
+    def _guess_alike(self, grown: list[Task]) -> None:
+        """As many guesses behind each: llama.cpp reads only what has the same length in one go (split_equal)."""
+        guessers, rooms = [], []
+        for task in self.scheduler.running:
+            answering = self.answering.get(task)
+            if not isinstance(answering, Answering) or answering.guesser is None or task not in grown:
+                return
+            guessers.append(answering.guesser)
+            rooms.append(answering.room_for_guesses(self.context.length - len(task.tokens)))
+        for task, guesses in zip(
+            self.scheduler.running, guess_alike(guessers, self._pass_times, min(rooms)), strict=False
+        ):
+            task.add_guesses(guesses)
 
     def _draft(self, drafted: list[tuple[Task, Answering, int]], drafter: Drafter) -> None:
         try:

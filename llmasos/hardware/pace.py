@@ -14,6 +14,7 @@ from pathlib import Path
 
 SECONDS_BETWEEN_LOOKS = 0.5
 LONGEST_LOOK = 5.0  # seconds; what was before says little of now
+LONGEST_PAUSE = 0.1  # seconds without work, after which the cores are looked at anew
 SHORTEST_LOOK = 0.1  # seconds; the system counts in hundredths
 
 
@@ -50,10 +51,21 @@ class Pace:
         self._most, self._read = most, read
         self._before = read() if most > 1 else None
         self._next_look = SHORTEST_LOOK
+        self._rested: float | None = None
+
+    def rest(self) -> None:
+        """Says that work is done for now: others may have all cores until the next look, which means nothing."""
+        self._rested = time.monotonic()
 
     def look(self) -> bool:
         """Looks if it is time to; true if another number of threads is worth having from now on."""
-        if self._before is None or time.monotonic() - self._before.clock < self._next_look:
+        if self._before is None:
+            return False
+        now = time.monotonic()
+        if self._rested is not None and now - self._rested > LONGEST_PAUSE:
+            self._before, self._next_look, self._rested = self._read(), SHORTEST_LOOK, None
+            return False
+        if now - self._before.clock < self._next_look:
             return False
         after = self._read()
         if after is None or after.clock <= self._before.clock:

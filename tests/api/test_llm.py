@@ -216,6 +216,19 @@ def test_a_cache_in_parts_gives_the_same(model: LLM, tiny_model: Path):
         assert parted._engine.context.capacity == 4 * parted.context_length
 
 
+@pytest.mark.parametrize(
+    ("context_length", "shared_cache", "is_pooled"),
+    [(256, None, False), (1024, None, False), (1280, None, True), (256, True, True), (1280, False, False)],
+)
+def test_each_has_cells_of_its_own_where_that_takes_no_more(
+    tiny_model: Path, context_length: int, shared_cache: bool | None, *, is_pooled: bool
+):
+    own = {"context_length": context_length, "shared_cache": shared_cache}
+    with LLM.from_pretrained(str(tiny_model), parallel=4, **own) as model:
+        assert model._engine.context.options.pooled == is_pooled
+        assert model.context_length == context_length
+
+
 # What is refused.
 
 

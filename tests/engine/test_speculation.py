@@ -14,7 +14,7 @@ from llmasos.engine.engine import Engine
 from llmasos.engine.model import Model
 from llmasos.engine.options import AnswerOptions, SamplingOptions, ScoreOptions
 from llmasos.engine.sequence import Answer
-from llmasos.engine.speculation import COUNTS, Acceptance, Guesser, Lookup, PassTimes, worthwhile
+from llmasos.engine.speculation import COUNTS, Acceptance, Guesser, Lookup, PassTimes, guess_alike, worthwhile
 
 
 def test_what_stood_behind_the_same_tokens_is_guessed():
@@ -94,13 +94,13 @@ def test_what_nothing_confirms_is_forgotten():
     ],
 )
 def test_as_much_is_guessed_as_pays(rate: float, passes: dict[str, float], count: int):
-    assert worthwhile(rate, times_of(**passes), 1) == count
+    assert worthwhile([rate], times_of(**passes), 1) == count
 
 
 def test_drafts_have_to_pay_for_being_made():
     times = times_of(of_1=1, of_2=1.2, of_4=1.5, of_8=2, of_16=4)
-    assert worthwhile(0.8, times, 1, seconds_each=0.1) == 3
-    assert worthwhile(0.8, times, 1, seconds_each=0.7) == 0
+    assert worthwhile([0.8], times, 1, seconds_each=0.1) == 3
+    assert worthwhile([0.8], times, 1, seconds_each=0.7) == 0
 
 
 @given(st.floats(0, 1), st.lists(st.floats(0.5, 20), min_size=5, max_size=5), st.integers(1, 8))
@@ -108,9 +108,19 @@ def test_never_slower_by_what_is_known(rate: float, taken: list[float], running:
     times = PassTimes()
     for count, seconds in zip((0, *COUNTS), taken, strict=True):
         times.note(running + count, seconds)
-    count = worthwhile(rate, times, running)
+    count = worthwhile([rate], times, running)
     come_true = sum(rate**place for place in range(1, count + 1))
     assert count == 0 or (running + come_true) / times.seconds(running + count) > running / times.seconds(running)
+
+
+def test_guesses_for_all_are_equally_many():
+    repeating, new = Guesser([1, 2, 3, 4, 5] * 2), Guesser([])
+    for token in (1, 2, 3, 4, 5) * 4:
+        repeating.take(token)
+    assert guess_alike([repeating] * 3, times_of(of_3=1), 9) == [[1, 2, 3, 4, 5, 1, 2]] * 3
+    assert guess_alike([repeating, repeating, new], times_of(of_3=1), 3) == [[1, 2, 3], [1, 2, 3], [0, 0, 0]]
+    assert guess_alike([repeating, new, new, new, new, new], times_of(of_6=1), 9) == []
+    assert guess_alike([repeating], times_of(of_1=1), 0) == []
 
 
 def test_a_guesser_learns_from_guesses_that_it_does_not_make():
@@ -138,8 +148,10 @@ REPEATED = [*range(10, 40)] * 3
 OPTIONS = ContextOptions(256, threads=1, kv_type="f32", flash_attention=False, parallel=3, cells=600)
 
 
-def answers(model: Model, sampling: SamplingOptions, limits: AnswerOptions, *, guesses: bool) -> list[Answer]:
-    with Engine(model, Context(model, replace(OPTIONS, guesses=guesses))) as engine:
+def answers(
+    model: Model, sampling: SamplingOptions, limits: AnswerOptions, *, guesses: bool, pooled: bool = True
+) -> list[Answer]:
+    with Engine(model, Context(model, replace(OPTIONS, guesses=guesses, pooled=pooled))) as engine:
         scores = ScoreOptions()
         going = [
             engine.submit(prompt, sampling, limits, scores=scores) for prompt in (REPEATED, REPEATED[:50], [5, 6, 7])
@@ -176,8 +188,11 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["short", "shifting"],
 )
-def test_answers_are_the_same_with_guesses(model: Model, sampling: SamplingOptions, limits: AnswerOptions):
-    plain, guessed = (answers(model, sampling, limits, guesses=guesses) for guesses in (False, True))
+@pytest.mark.parametrize("pooled", [True, False])
+def test_answers_are_the_same_with_guesses(
+    model: Model, sampling: SamplingOptions, limits: AnswerOptions, *, pooled: bool
+):
+    plain, guessed = (answers(model, sampling, limits, guesses=guesses, pooled=pooled) for guesses in (False, True))
     assert sum(answer.guessed_tokens for answer in plain) == 0
     assert sum(answer.guessed_tokens for answer in guessed) > 0
     for one, other in zip(plain, guessed, strict=True):

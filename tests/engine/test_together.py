@@ -20,10 +20,21 @@ TWENTY = AnswerOptions(max_tokens=20, ignore_eos=True)
 WORDS = ("the cat", "a dog", "some birds sat", "one fish", "and the mat", "of hats and bats", "a", "many mice there")
 
 
-def start(model: Model, *, parallel: int, cells: int = 0, kept: int = 0, most_submitted: int = 1000) -> Engine:
+def start(
+    model: Model, *, parallel: int, cells: int = 0, kept: int = 0, pooled: bool = True, most_submitted: int = 1000
+) -> Engine:
     """Plain attention in float32, so that a sequence's logits do not depend on who is read beside it."""
     options = ContextOptions(
-        256, threads=1, batch_size=64, kv_type="f32", flash_attention=False, parallel=parallel, cells=cells, kept=kept
+        256,
+        threads=1,
+        batch_size=64,
+        kv_type="f32",
+        flash_attention=False,
+        parallel=parallel,
+        cells=cells,
+        kept=kept,
+        pooled=pooled,
+        guesses=True,
     )
     return Engine(model, Context(model, options), most_submitted=most_submitted)
 
@@ -50,10 +61,14 @@ def alone(model: Model) -> list[tuple[int, ...]]:
         return [answers(engine, [text])[0] for text in WORDS]
 
 
+@pytest.mark.parametrize("pooled", [True, False])
 @pytest.mark.parametrize("parallel", [2, 3, 8, 20])
-def test_together_everybody_gets_the_answer_of_being_alone(model: Model, alone: list[tuple[int, ...]], parallel: int):
-    with start(model, parallel=parallel, cells=512) as engine:
+def test_together_everybody_gets_the_answer_of_being_alone(
+    model: Model, alone: list[tuple[int, ...]], parallel: int, *, pooled: bool
+):
+    with start(model, parallel=parallel, cells=512, pooled=pooled) as engine:
         assert answers(engine, WORDS) == alone
+        assert answers(engine, WORDS[::-1]) == alone[::-1]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
@@ -73,19 +88,41 @@ def test_a_cache_too_small_for_all_loses_nothing(model: Model):
         assert answers(engine, WORDS, long) == expected
 
 
-def test_a_shared_beginning_is_read_once_by_those_who_come_together(model: Model):
+@pytest.mark.parametrize("pooled", [True, False])
+def test_a_shared_beginning_is_read_once_by_those_who_come_together(model: Model, *, pooled: bool):
     beginning = "the cat sat on the mat and the hat and looked at that"
-    with start(model, parallel=4, cells=512) as engine:
+    with start(model, parallel=4, cells=512, pooled=pooled) as engine:
         given = [finish(each) for each in [submit(engine, f"{beginning} {end}") for end in "abcd"]]
     assert given[0].cached_tokens == 0
     assert all(answer.cached_tokens >= answer.prompt_tokens - 3 for answer in given[1:])
 
 
-def test_a_shared_beginning_does_not_change_the_answers(model: Model):
+def test_with_cells_of_its_own_a_beginning_that_is_sooner_read_than_copied_is_read(model: Model):
+    with start(model, parallel=2, pooled=False) as engine:
+        short, longer = [finish(engine.submit([1, *end], GREEDY, TWENTY)) for end in ([5, 6, 7, 8], [9, 10])]
+        again = finish(engine.submit([1, 5, 6, 7, 11], GREEDY, TWENTY))
+    assert [each.cached_tokens for each in (short, longer, again)] == [0, 0, 4]
+
+
+def test_those_that_go_on_together_are_read_in_one_piece(model: Model):
+    """llama.cpp takes those of a pass together whose numbers follow each other: so they come in that order."""
+    with start(model, parallel=3, pooled=False) as engine:
+        filled: list[list[int]] = []
+        fill = engine.context._batch.fill
+        engine.context._batch.fill = lambda readings: (
+            filled.append([each.sequence for each in readings]) or fill(readings)
+        )
+        answers(engine, [*WORDS, *WORDS[::-1]])
+    assert all(numbers == sorted(numbers) for numbers in filled)
+    assert max(map(len, filled)) == 3
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_a_shared_beginning_does_not_change_the_answers(model: Model, *, pooled: bool):
     texts = [f"the cat sat on the mat and the hat and looked at that {end}" for end in "abcd"]
     with start(model, parallel=1, kept=0) as engine:
         expected = [answers(engine, [text])[0] for text in texts]
-    with start(model, parallel=4, cells=512, kept=4) as engine:
+    with start(model, parallel=4, cells=512, kept=4, pooled=pooled) as engine:
         assert answers(engine, texts) == expected
         assert answers(engine, texts) == expected  # now from what was kept
 

@@ -70,6 +70,20 @@ def test_it_does_not_look_all_the_time(monkeypatch):
     assert looks == [False] * 10
 
 
+def test_what_others_do_while_nothing_is_to_be_done_does_not_count(monkeypatch):
+    clock = Clock(monkeypatch, 2)
+    pace = Pace(2, clock.read)
+    settle(pace, clock, others=0)
+    pace.rest()
+    clock.work(0.9, threads=0, others=2)
+    assert not pace.look()
+    for _ in range(4):
+        clock.work(0.04, pace.threads, 0)
+        assert not pace.look()
+        pace.rest()
+    assert settle(pace, clock, others=2) == 1
+
+
 def test_never_more_than_there_may_be_and_never_none(monkeypatch):
     clock = Clock(monkeypatch, 16)
     assert settle(Pace(4, clock.read), clock, others=0) == 4
