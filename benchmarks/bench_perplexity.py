@@ -1,10 +1,10 @@
 """`llmasos eval perplexity` beside llama-perplexity, in turn in one run: whole programs and their figures, medians.
 
-    python benchmarks/bench_perplexity.py PATH/llama-perplexity [--models smollm2 gemma3] [--rounds 5]
+    python benchmarks/bench_perplexity.py [--llama-perplexity PROGRAM] [--models smollm2 gemma3] [--rounds 5]
 
-The program is built from the llama.cpp inside the source distribution of llama-cpp-python, of the version in use. Both
-read the text that llmasos brings, with the same number of threads. The time is that of the whole process; beside it
-stands that of the processors, which other work on the machine moves less.
+Without PROGRAM nothing is compared. It is built from the llama.cpp inside the source distribution of llama-cpp-python,
+of the version in use. Both read the text that llmasos brings, with the same number of threads. The time is that of the
+whole process; beside it stands that of the processors, which other work on the machine moves less.
 """
 
 from __future__ import annotations
@@ -30,39 +30,36 @@ FIGURE = re.compile(r"(?:PPL =|^perplexity +)\s*([\d.]+ \+/- [\d.]+)", re.MULTIL
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("program", type=Path)
+    parser.add_argument("--llama-perplexity", type=Path)
     parser.add_argument("--models", nargs="+", default=["smollm2", "gemma3"])
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    rows = [compare(options.program, name, options.rounds) for name in options.models]
+    rows = [compare(options.llama_perplexity, name, options.rounds) for name in options.models]
     print({**describe_machine(), "threads": THREADS, "load": os.getloadavg()})
     print_table(rows)
     keep("perplexity", {"rows": rows})
 
 
-def compare(program: Path, model: str, rounds: int) -> dict[str, str]:
+def compare(program: Path | None, model: str, rounds: int) -> dict[str, str]:
     path = locate(model).paths[0]
     ours = [sys.executable, "-m", "llmasos_cli", "eval", "perplexity", str(path), "--threads", str(THREADS)]
-    theirs = [str(program), "-m", str(path), "-f", str(OWN_TEXT), "-t", str(THREADS)]
+    theirs = [str(program.absolute()) if program else "true", "-m", str(path), "-f", str(OWN_TEXT), "-t", str(THREADS)]
+    environment = {"LD_LIBRARY_PATH": str(program.absolute().parent)} if program else {}
     figures: list[set[str]] = [set(), set()]
     processor: list[list[float]] = [[], []]
     own, other = in_turn(
-        rounds, timed(ours, figures[0], processor[0], {}), timed(theirs, figures[1], processor[1], beside(program))
+        rounds, timed(ours, figures[0], processor[0], {}), timed(theirs, figures[1], processor[1], environment)
     )
     return {
         "model": model,
         "ours s": f"{median(own):.2f}",
-        "theirs s": f"{median(other):.2f}",
-        "speed": ratio(own, other),
-        "speed by processor time": ratio(*processor),
+        "theirs s": f"{median(other):.2f}" if program else "-",
+        "speed": ratio(own, other) if program else "-",
+        "speed by processor time": ratio(*processor) if program else "-",
         "wanted": str(WANTED),
         "ours": ", ".join(figures[0]),
         "theirs": ", ".join(figures[1]),
     }
-
-
-def beside(program: Path) -> dict[str, str]:
-    return {"LD_LIBRARY_PATH": str(program.parent)}
 
 
 def ratio(own: Sequence[float], other: Sequence[float]) -> str:

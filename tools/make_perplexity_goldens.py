@@ -27,7 +27,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
 
-from doubles.perplexities import PAIR, TINY, TINY_BYTES, TINY_CONTEXT  # noqa: E402
+from doubles.perplexities import PAIR, TINY, TINY_BYTES, TINY_CONTEXT, processor  # noqa: E402
 from doubles.tiny import write_tiny  # noqa: E402
 from llmasos.evaluation.texts import OWN_TEXT  # noqa: E402
 from llmasos.locate import locate  # noqa: E402
@@ -44,7 +44,9 @@ def main() -> None:
     parser.add_argument("program", type=Path)
     parser.add_argument("--real", action="store_true")
     options = parser.parse_args()
-    told: dict[str, Any] = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
+    told: dict[str, Any] = {"processor": processor()}
+    if GOLDEN.exists():
+        told = {**json.loads(GOLDEN.read_text()), **told}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         text = folder / "text.txt"

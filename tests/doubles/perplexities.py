@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from doubles.tiny import TinyModel
 
 TINY_CONTEXT, TINY_BYTES = 64, 4001
@@ -11,3 +13,10 @@ TINY = {
     "near": TinyModel(noise=0.02),
 }
 PAIR = ("plain", "near")
+
+
+def processor() -> str:
+    """The model of this machine's processor: on another the engine's kernels add up in another order."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from doubles.perplexities import PAIR, TINY, TINY_BYTES, TINY_CONTEXT
+from doubles.perplexities import PAIR, TINY, TINY_BYTES, TINY_CONTEXT, processor
 from doubles.tiny import TinyModel
 from llmasos.engine.options import LoadOptions
 from llmasos.errors import BadInputError, UsageError
@@ -22,6 +22,7 @@ from llmasos.evaluation.texts import OWN_TEXT, Text, make_text
 from llmasos.locate import Located
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "goldens/perplexity.json").read_text())
+NEAR = 2e-5
 SETTINGS = Settings(context=TINY_CONTEXT)
 
 
@@ -43,14 +44,17 @@ def measured(located: Located, text: Text, settings: Settings = SETTINGS) -> Per
     return measure(located, text, settings, LoadOptions())
 
 
-def told(found: Perplexity) -> dict[str, str]:
-    return {"perplexity": f"{found.perplexity:.4f}", "stderr": f"{found.stderr:.5f}"}
+def is_as_told(found: Perplexity, golden: dict[str, str]) -> bool:
+    """To the last printed digit on the processor that the goldens come from, nearly so on others."""
+    if GOLDEN["processor"] == processor():
+        return {"perplexity": f"{found.perplexity:.4f}", "stderr": f"{found.stderr:.5f}"} == golden
+    return found.perplexity == pytest.approx(float(golden["perplexity"]), rel=NEAR)
 
 
 @pytest.mark.parametrize("name", TINY)
 def test_it_is_what_llama_perplexity_prints(located: Callable[[str], Located], text: Text, name: str):
     found = measured(located(name), text)
-    assert told(found) == GOLDEN["tiny"][name]
+    assert is_as_told(found, GOLDEN["tiny"][name])
     assert found.tokens == len(found.chunks) * (TINY_CONTEXT // 2 - 1)
 
 
@@ -59,7 +63,7 @@ def test_without_flash_attention_it_is_so_however_many_chunks_that_reads_togethe
     located: Callable[[str], Located], text: Text, name: str
 ):
     found = measure(located(name), text, SETTINGS, LoadOptions(flash_attention=False))
-    assert told(found) == GOLDEN["tiny together"][name]
+    assert is_as_told(found, GOLDEN["tiny together"][name])
 
 
 def inserted(windows: list[Window], beginning: int) -> list[Window]:
@@ -96,7 +100,8 @@ def test_a_wrong_way_to_cut_the_text_gives_another_figure(
             right(tokens, context, vocabulary), vocabulary.beginning, tokens
         ),
     )
-    assert told(measured(located("with a beginning"), text)) != GOLDEN["tiny"]["with a beginning"]
+    found, golden = measured(located("with a beginning"), text), GOLDEN["tiny"]["with a beginning"]
+    assert found.perplexity != pytest.approx(float(golden["perplexity"]), rel=5 * NEAR)
 
 
 def test_what_was_read_before_moves_no_digit(located: Callable[[str], Located], text: Text):
