@@ -541,7 +541,6 @@ _llmasos_grammar() {
                 --flash-attention
                 --no-flash-attention
                 --batch-size=@text
-                --lora=@text
                 --mmap
                 --no-mmap
                 --mlock
