@@ -1,6 +1,6 @@
 """`llmasos eval perplexity` beside llama-perplexity, in turn in one run: whole programs and their figures, medians.
 
-    python benchmarks/bench_perplexity.py [--llama-perplexity PROGRAM] [--models smollm2 gemma3] [--rounds 5]
+    python benchmarks/bench_perplexity.py [--llama-perplexity PROGRAM] [--models smollm2 …] [--rounds 5]
 
 Without PROGRAM nothing is compared. It is built from the llama.cpp inside the source distribution of llama-cpp-python,
 of the version in use. Both read the text that llmasos brings, with the same number of threads. The time is that of the
@@ -31,7 +31,7 @@ FIGURE = re.compile(r"(?:PPL =|^perplexity +)\s*([\d.]+ \+/- [\d.]+)", re.MULTIL
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--llama-perplexity", type=Path)
-    parser.add_argument("--models", nargs="+", default=["smollm2", "gemma3"])
+    parser.add_argument("--models", nargs="+", default=["smollm2", "gemma3:270m-base"])
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     rows = [compare(options.llama_perplexity, name, options.rounds) for name in options.models]

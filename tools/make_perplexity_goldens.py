@@ -3,8 +3,8 @@
     python tools/make_perplexity_goldens.py PATH/llama-perplexity [--real]
 
 The program is built from the llama.cpp inside the source distribution of llama-cpp-python, of the version in use. The
-text is the one that llmasos brings, of which tiny models read the beginning. `--real` measures smollm2 and gemma3 too,
-which have to be stored.
+text is the one that llmasos brings, of which tiny models read the beginning. `--real` measures smollm2 and
+gemma3:270m-base too, which are pulled if they are not stored.
 
 It reads as many chunks together as its batch holds, and with flash attention digits depend on how many tokens of each
 come together if these are few. So the tiny models' chunks are read one by one, as llmasos does; without flash attention
@@ -36,7 +36,7 @@ GOLDEN = PROJECT / "tests/goldens/perplexity.json"
 FINAL = re.compile(r"Final estimate: PPL = ([\d.]+) \+/- ([\d.]+)")
 FIGURE = re.compile(r"^(?:Mean +|Maximum +|Minimum +|Median +|RMS +|[\d. ]+% +|Same +).*?: +(-?[\d.]+)", re.MULTILINE)
 TRIES = 5
-REAL = ("smollm2", "gemma3")
+REAL = ("smollm2", "gemma3:270m-base")
 
 
 def main() -> None:

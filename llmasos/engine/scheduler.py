@@ -25,8 +25,8 @@ LOOKED_AT = 32  # of those who wait, who are asked in one turn whether they can 
 class Task:
     """A sequence as the scheduler sees it: the tokens that the cache is to hold, which grow with the answer.
 
-    `logits_from`: of the tokens from this one on logits are wanted, and not only of the last. `is_alone`: others
-    neither get what it reads nor give it anything. `width`: so many tasks it may become (`fork`). The last `guessed`
+    `logits_from`: of the tokens from this one on logits are wanted, and not only of the last. `is_alone`: it takes
+    over nothing of others, and nothing of it is kept. `width`: so many tasks it may become (`fork`). The last `guessed`
     tokens are not chosen yet, but guesses, which a pass checks (`settle`). `number` is its place in the cache, -1 while
     it waits; `read` says how many of the tokens the cache holds, and `spared` how many when the task was first let in.
     """

@@ -94,7 +94,7 @@ def test_a_context_may_be_made_for_more_rows_of_logits_at_a_time():
     assert (len(part.tokens), part.logit_count) == (512, 256)
 
 
-def test_who_is_alone_neither_gets_what_others_read_nor_leaves_anything():
+def test_who_is_alone_takes_nothing_over_and_leaves_nothing():
     machine = Machine()
     first = machine.add([1, 2, 3, 4])
     machine.step()
