@@ -1,4 +1,4 @@
-"""Which tensor gets which type, so that all together take no more than so many bytes and cost the least. Pure arithmetic.
+"""Which tensor gets which type, so that all take no more than so many bytes and cost the least. Pure arithmetic.
 
 A multiple-choice knapsack, solved by dynamic programming over bytes (Kellerer, Pferschy and Pisinger 2004, "Knapsack
 Problems", chapter 11).
@@ -29,7 +29,7 @@ class Option:
 
 
 def allocate(options: Mapping[str, Sequence[Option]], most_bytes: int) -> dict[str, Option]:
-    """One option for each tensor, of at most `most_bytes` together, at the least cost, or nearly: bytes are counted in steps.
+    """One option for each tensor, of at most `most_bytes` together, at nearly the least cost: bytes count in steps.
 
     Raises BadInputError if not even the smallest are small enough.
     """
