@@ -1,68 +1,72 @@
-"""What a quantization costs, against its source: the figures, the gate, and which sizes are worth having. Pure."""
+"""What a type makes of a model, beside its source: which sizes are worth having, and which passes the gates. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from llmasos.settings import option
+from llmasos.evaluation.compare import Agreement, Comparison
+from llmasos.evaluation.gates import Gate, failures
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """Of one model beside its source: Kullback-Leibler divergences in nats, `agreement` the share of places where both
-    find the same token likeliest, `perplexity_increase` a share of the source's.
-    """
+class Verdict:
+    """`byte_count` is the file's, `bits_per_weight` the mean over all weights, the unquantized ones too."""
 
     type_name: str
     byte_count: int
     bits_per_weight: float
-    perplexity: float
-    perplexity_increase: float
-    mean_divergence: float
-    divergence_99: float
-    agreement: float
-    tokens_per_second: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """What a quantization may cost at most; None: anything."""
-
-    max_kld: float | None = option(
-        None, "Refuse what diverges more from the source, in nats, by the mean.", minimum=0, maximum=100
-    )
-    max_ppl_increase: float | None = option(
-        None, "Refuse what has a perplexity so much higher than the source's, in percent.", minimum=0, maximum=10_000
-    )
+    comparison: Comparison
 
     @property
-    def are_set(self) -> bool:
-        return self.max_kld is not None or self.max_ppl_increase is not None
+    def agreement(self) -> Agreement:
+        found = self.comparison.agreement
+        assert found is not None, "a model and its source have one vocabulary"
+        return found
+
+    @property
+    def divergence(self) -> float:
+        """The mean of Kullback and Leibler's, from the source, in nats."""
+        return self.agreement.kld
+
+    @property
+    def perplexity_increase(self) -> float:
+        """As a share of the source's."""
+        return self.comparison.other.perplexity.perplexity / self.comparison.reference.perplexity.perplexity - 1
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What is told and kept of it."""
+        return {
+            "type": self.type_name,
+            "size": self.byte_count,
+            "bits_per_weight": self.bits_per_weight,
+            "perplexity": self.comparison.other.perplexity.perplexity,
+            "perplexity_of_source": self.comparison.reference.perplexity.perplexity,
+            "perplexity_increase": self.perplexity_increase,
+            "kld": self.divergence,
+            "kld_error": self.agreement.kld_error,
+            "kld99": self.agreement.kld_percentiles[0.99],
+            "top1": self.agreement.top1,
+            "tokens_per_second": self.comparison.other.tokens_per_second,
+        }
 
 
-def failures(figures: Figures, limits: Limits) -> list[str]:
-    """What a model does not keep to, in words; nothing if it passes. A figure that is no number never passes."""
-    found = []
-    if limits.max_kld is not None and not figures.mean_divergence <= limits.max_kld:
-        found.append(f"its divergence of {figures.mean_divergence:.4f} is above {limits.max_kld:g}")
-    if limits.max_ppl_increase is not None and not 100 * figures.perplexity_increase <= limits.max_ppl_increase:
-        found.append(
-            f"its perplexity is {100 * figures.perplexity_increase:+.2f} %, above {limits.max_ppl_increase:g} %"
-        )
-    return found
+def passes(verdict: Verdict, gates: Sequence[Gate]) -> bool:
+    return not failures(gates, verdict.comparison)
 
 
-def pareto_front(models: Sequence[Figures]) -> list[Figures]:
+def pareto_front(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Those that no other one beats in size and divergence both, the smallest first."""
-    front: list[Figures] = []
-    for model in sorted(models, key=lambda model: (model.byte_count, model.mean_divergence)):
-        if not front or model.mean_divergence < front[-1].mean_divergence:
-            front.append(model)
+    front: list[Verdict] = []
+    for each in sorted(verdicts, key=lambda each: (each.byte_count, each.divergence)):
+        if not front or each.divergence < front[-1].divergence:
+            front.append(each)
     return front
 
 
-def smallest_that_passes(models: Sequence[Figures], limits: Limits) -> Figures | None:
+def smallest_that_passes(verdicts: Sequence[Verdict], gates: Sequence[Gate]) -> Verdict | None:
     """Of equal size that which diverges less."""
-    passing = [model for model in models if not failures(model, limits)]
-    return min(passing, key=lambda model: (model.byte_count, model.mean_divergence), default=None)
+    passing = [each for each in verdicts if passes(each, gates)]
+    return min(passing, key=lambda each: (each.byte_count, each.divergence), default=None)
