@@ -7,18 +7,29 @@ from dataclasses import replace
 from pathlib import Path
 
 from llmasos.conversion.convert import prepare
-from llmasos.convert import convert_to_file, convert_to_store
+from llmasos.convert import convert_to_file, convert_to_store, converted_for_now
 from llmasos.errors import LlmasosError, ModelNotFoundError, UsageError
 from llmasos.files import replaceable
 from llmasos.formats.gguf import GgufHeader, read_header
+from llmasos.importance import (
+    AUTO,
+    YET_TO_BE_MADE,
+    Calibration,
+    collect,
+    find_importance,
+    make_importance,
+    require_quantized,
+)
 from llmasos.locate import Located, locate
 from llmasos.make import Origin, store_prepared
 from llmasos.progress import Progress
 from llmasos.quantization.choices import Choices
+from llmasos.quantization.importance import Importance, read_importance, write_importance
 from llmasos.quantization.prepared import Prepared
 from llmasos.quantization.requantize import prepare_quantization
 from llmasos.resolve import resolve, source_for
 from llmasos.sources.local import find_gguf_files
+from llmasos.store.blobs import digest_of
 from llmasos.store.catalogue import find_entry
 from llmasos.store.manifests import Manifest, facts_of
 from llmasos.store.references import (
@@ -39,6 +50,7 @@ def quantize_to_store(
     text: str,
     choices: Choices,
     *,
+    imatrix: str | None = None,
     name: str | None = None,
     store: ModelStore | None = None,
     progress: Progress | None = None,
@@ -46,13 +58,14 @@ def quantize_to_store(
 ) -> Manifest:
     """Stores a model in the chosen type, under `name` or its own with the type as its tag.
 
-    What was quantized from the same model before is replaced. A checkpoint is converted and quantized in one pass.
+    `imatrix` is the file of an importance matrix, or `auto` for one that the model makes. What was quantized from the
+    same model before is replaced. A checkpoint is converted and quantized in one pass.
     Raises NameTakenError if another model has the name, and what `locate`, `prepare_quantization` and `convert` raise.
     """
     store, progress = store or ModelStore(), progress or Progress()
     text = _meant(text, store)
     if _is_checkpoint(text, store, offline=offline):
-        return convert_to_store(text, choices, name=name, store=store, progress=progress)
+        return convert_to_store(text, choices, imatrix=imatrix, name=name, store=store, progress=progress)
     located = locate(text, store=store, progress=progress, offline=offline)
     origin = _origin(located, choices)
     wanted = parse_name(name) if name else replace(_own_name(located), tag=choices.mix.lower())
@@ -62,7 +75,7 @@ def quantize_to_store(
         present = store.find(wanted)
         if present and not _was_quantized_from(present, located, origin):
             raise name_taken(present)
-        prepared = _prepare(located, choices)
+        prepared = _prepare(located, choices, _importance(imatrix, choices, located, store, progress))
         return store_prepared(
             prepared, wanted, origin, DEED, store=store, progress=progress, replace=present is not None
         )
@@ -73,6 +86,7 @@ def quantize_to_file(
     output: Path,
     choices: Choices,
     *,
+    imatrix: str | None = None,
     keep_split: bool = False,
     store: ModelStore | None = None,
     progress: Progress | None = None,
@@ -87,9 +101,10 @@ def quantize_to_file(
     text = _meant(text, store)
     if _is_checkpoint(text, store, offline=offline):
         _require_no_parts(text, keep_split=keep_split)
-        return convert_to_file(text, output, choices, store=store, progress=progress)
+        return convert_to_file(text, output, choices, imatrix=imatrix, store=store, progress=progress)
     located = locate(text, store=store, progress=progress, offline=offline)
-    prepared = _prepare(located, choices, keep_split=keep_split)
+    importance = _importance(imatrix, choices, located, store, progress)
+    prepared = _prepare(located, choices, importance, keep_split=keep_split)
     _require_others(prepared.paths(output), located.paths)
     for adapter in located.adapters:
         progress.note(f"{adapter.name} is left out: only the model itself is written")
@@ -97,9 +112,17 @@ def quantize_to_file(
 
 
 def plan_quantization(
-    text: str, choices: Choices, *, keep_split: bool = False, store: ModelStore | None = None
+    text: str,
+    choices: Choices,
+    *,
+    imatrix: str | None = None,
+    keep_split: bool = False,
+    store: ModelStore | None = None,
 ) -> Prepared:
-    """What would be written of a model that is here; nothing is fetched and nothing written. Raises as above."""
+    """What would be written of a model that is here; nothing is fetched and nothing written. Raises as above.
+
+    An importance matrix that has yet to be made counts as one that knows every tensor.
+    """
     store = store or ModelStore()
     text = _meant(text, store)
     if not looks_like_path(text) and not (is_name(text) and store.find(parse_name(text))):
@@ -110,14 +133,64 @@ def plan_quantization(
         )
     if _is_checkpoint(text, store, offline=True):
         _require_no_parts(text, keep_split=keep_split)
-        return prepare(Path(parse_reference(text).target), choices)
-    return _prepare(locate(text, store=store, offline=True), choices, keep_split=keep_split)
+        return prepare(Path(parse_reference(text).target), choices, _planned_importance(imatrix, choices))
+    located, importance = locate(text, store=store, offline=True), _planned_importance(imatrix, choices)
+    return _prepare(located, choices, importance, keep_split=keep_split)
 
 
-def _prepare(located: Located, choices: Choices, *, keep_split: bool = False) -> Prepared:
+def collect_to_file(
+    text: str,
+    output: Path,
+    calibration: Calibration,
+    *,
+    store: ModelStore | None = None,
+    progress: Progress | None = None,
+    offline: bool = False,
+) -> Importance:
+    """Writes the importance matrix that a model makes of a text. Raises as above, and what `collect` raises."""
+    store, progress = store or ModelStore(), progress or Progress()
+    output = replaceable(output)
+    text = _meant(text, store)
+    if _is_checkpoint(text, store, offline=offline):
+        with converted_for_now(text, store, progress) as paths:
+            importance = collect(paths, calibration, store.home, progress)
+    else:
+        located = locate(text, store=store, progress=progress, offline=offline)
+        importance = collect(located.paths, calibration, store.home, progress)
+    write_importance(output, importance)
+    return importance
+
+
+def _importance(
+    wanted: str | None, choices: Choices, located: Located, store: ModelStore, progress: Progress
+) -> Importance | None:
+    if wanted is None:
+        return None
+    require_quantized(choices)
+    identity = " ".join(_digests(located)) if wanted == AUTO else ""
+    found = find_importance(wanted, identity, store.home)
+    return found or make_importance(located.paths, identity, store.home, progress)
+
+
+def _digests(located: Located) -> list[str]:
+    if located.manifest:
+        return [file.digest for file in located.manifest.weights]
+    return [digest_of(path) for path in located.paths]
+
+
+def _planned_importance(wanted: str | None, choices: Choices) -> Importance | None:
+    if wanted is None:
+        return None
+    require_quantized(choices)
+    return read_importance(Path(wanted), called=wanted) if wanted != AUTO else YET_TO_BE_MADE
+
+
+def _prepare(
+    located: Located, choices: Choices, importance: Importance | None = None, *, keep_split: bool = False
+) -> Prepared:
     """What is wrong with a stored model is told with its name."""
     try:
-        return prepare_quantization(located.paths, choices, keep_split=keep_split)
+        return prepare_quantization(located.paths, choices, importance, keep_split=keep_split)
     except LlmasosError as error:
         for path in located.paths if located.manifest else ():
             error.rename(str(path), located.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,7 @@ import typer
 from llmasos.errors import UsageError
 from llmasos.units import format_bytes
 from llmasos_cli import output
-from llmasos_cli.commands.convert_command import OutputOption, tell_files, tell_kernels, tell_stored
+from llmasos_cli.commands.convert_command import ImatrixOption, OutputOption, tell_files, tell_kernels, tell_stored
 from llmasos_cli.commands.pull_command import AsOption, first_use
 from llmasos_cli.options import JsonOption, OfflineOption, VerboseOption
 
@@ -26,7 +27,8 @@ ModelArgument = Annotated[
     typer.Argument(help="A name, a reference such as org/name, a .gguf file, a checkpoint's folder.", metavar="MODEL"),
 ]
 TypeOption = Annotated[
-    str, typer.Option("--type", "-t", help="What to make: Q4_K_M, Q5_K_S, Q8_0, IQ4_XS and so on.", metavar="TYPE")
+    str | None,
+    typer.Option("--type", "-t", help="What to make: Q4_K_M, Q5_K_S, Q8_0, IQ4_XS and so on.", metavar="TYPE"),
 ]
 AllowOption = Annotated[
     bool,
@@ -63,14 +65,28 @@ PruneOption = Annotated[
 KeepSplitOption = Annotated[
     bool, typer.Option("--keep-split", help="With -o: as many files as the model has, with the same tensors.")
 ]
+ImatrixOnlyOption = Annotated[
+    bool,
+    typer.Option(
+        "--imatrix-only",
+        help="Only make the importance matrix, for -o: what the model does with a text.",
+    ),
+]
+TextOption = Annotated[
+    Path | None,
+    typer.Option("-f", "--file", help="With --imatrix-only: the text, in place of llmasos' own.", metavar="TEXT"),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only tell types and size; write nothing.")]
 
 
 def quantize_command(
     model: ModelArgument,
-    type_name: TypeOption,
+    type_name: TypeOption = None,
     as_name: AsOption = None,
     output_file: OutputOption = None,
+    imatrix: ImatrixOption = None,
+    imatrix_only: ImatrixOnlyOption = False,
+    text_file: TextOption = None,
     allow_requantize: AllowOption = False,
     keep_split: KeepSplitOption = False,
     dry_run: DryRunOption = False,
@@ -89,7 +105,14 @@ def quantize_command(
     llmasos quantize ./checkpoint -t Q5_K_M -o small.gguf
     llmasos quantize mine -t Q4_K_M --tensor-type ffn_down=Q6_K
     llmasos quantize mine -t Q4_K_M --dry-run
+    llmasos quantize mine -t IQ3_XXS --imatrix auto
+    llmasos quantize mine --imatrix-only -f text.txt -o mine.imatrix.gguf
     """
+    if imatrix_only or text_file is not None:
+        _collect(model, output_file, text_file, is_meant=imatrix_only, offline=offline, json=json)
+        return
+    if type_name is None:
+        raise UsageError("say what to make: -t TYPE", hint="Q4_K_M halves a model of 8 bits, and loses little")
     if output_file is not None and as_name:
         raise UsageError("--as and -o exclude each other", hint="--as stores the model, -o writes a file")
     if keep_split and output_file is None and not dry_run:
@@ -114,13 +137,42 @@ def quantize_command(
         tell_kernels()
     progress, offline = output.make_progress(), offline or is_offline()
     if dry_run:
-        _tell_plan(plan_quantization(model, choices, keep_split=keep_split), json=json)
+        _tell_plan(plan_quantization(model, choices, imatrix=imatrix, keep_split=keep_split), json=json)
     elif output_file is not None:
-        paths = quantize_to_file(model, output_file, choices, keep_split=keep_split, progress=progress, offline=offline)
+        paths = quantize_to_file(
+            model,
+            output_file,
+            choices,
+            imatrix=imatrix,
+            keep_split=keep_split,
+            progress=progress,
+            offline=offline,
+        )
         tell_files(paths, json=json)
     else:
-        manifest = quantize_to_store(model, choices, name=as_name, progress=progress, offline=offline)
+        manifest = quantize_to_store(model, choices, imatrix=imatrix, name=as_name, progress=progress, offline=offline)
         tell_stored(manifest, first_use(manifest), json=json)
+
+
+def _collect(
+    model: str, output_file: Path | None, text_file: Path | None, *, is_meant: bool, offline: bool, json: bool
+) -> None:
+    """Makes the importance matrix alone."""
+    if not is_meant or output_file is None:
+        raise UsageError(
+            "--imatrix-only writes an importance matrix to the file of -o, and -f is the text that it is made of",
+            hint="llmasos quantize MODEL --imatrix-only -f TEXT -o FILE",
+        )
+    from llmasos.importance import own_calibration, read_calibration
+    from llmasos.quantize import collect_to_file
+    from llmasos.settings import is_offline
+
+    calibration = read_calibration(text_file) if text_file else own_calibration()
+    importance = collect_to_file(
+        model, output_file, calibration, progress=output.make_progress(), offline=offline or is_offline()
+    )
+    tell_files([output_file], json=json)
+    output.note(f"{len(importance.entries)} tensors, {importance.chunk_count} pieces of {importance.chunk_size} tokens")
 
 
 def _parse_layers(text: str) -> Sequence[int]:
