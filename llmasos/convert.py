@@ -15,7 +15,7 @@ from llmasos.errors import BadInputError, ModelNotFoundError
 from llmasos.files import replaceable
 from llmasos.formats.gguf import read_header
 from llmasos.importance import find_importance, make_importance, require_quantized
-from llmasos.make import made_in, store_converted, store_file
+from llmasos.make import Judge, made_in, store_converted, store_file
 from llmasos.progress import Progress
 from llmasos.pull import fetched_checkpoint
 from llmasos.quantization.choices import Choices
@@ -61,6 +61,7 @@ def convert_to_store(
     name: str | None = None,
     store: ModelStore | None = None,
     progress: Progress | None = None,
+    judge: Judge | None = None,
 ) -> Manifest:
     """Stores the GGUF of a checkpoint, under `name` or one made of the checkpoint's and the type's.
 
@@ -83,7 +84,13 @@ def convert_to_store(
             importance = _importance(imatrix, choices, folder, store, progress)
             prepared = prepare(folder, choices, importance, provenance=listed.provenance)
             return store_converted(
-                prepared, wanted, listed.provenance, store=store, progress=progress, replace=present is not None
+                prepared,
+                wanted,
+                listed.provenance,
+                store=store,
+                progress=progress,
+                replace=present is not None,
+                judge=judge,
             )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from llmasos.importance import (
     require_quantized,
 )
 from llmasos.locate import Located, locate
-from llmasos.make import Origin, store_prepared
+from llmasos.make import Judge, Origin, store_prepared
 from llmasos.progress import Progress
 from llmasos.quantization.choices import Choices
 from llmasos.quantization.importance import Importance, read_importance, write_importance
@@ -55,29 +56,31 @@ def quantize_to_store(
     store: ModelStore | None = None,
     progress: Progress | None = None,
     offline: bool = False,
+    judge: Judge | None = None,
 ) -> Manifest:
     """Stores a model in the chosen type, under `name` or its own with the type as its tag.
 
     `imatrix` is the file of an importance matrix, or `auto` for one that the model makes. What was quantized from the
-    same model before is replaced. A checkpoint is converted and quantized in one pass.
+    same model before is replaced. A checkpoint is converted and quantized in one pass. `judge` looks at the file before
+    it is kept.
     Raises NameTakenError if another model has the name, and what `locate`, `prepare_quantization` and `convert` raise.
     """
     store, progress = store or ModelStore(), progress or Progress()
     text = _meant(text, store)
     if _is_checkpoint(text, store, offline=offline):
-        return convert_to_store(text, choices, imatrix=imatrix, name=name, store=store, progress=progress)
+        return convert_to_store(text, choices, imatrix=imatrix, name=name, store=store, progress=progress, judge=judge)
     located = locate(text, store=store, progress=progress, offline=offline)
     origin = _origin(located, choices)
-    wanted = parse_name(name) if name else replace(_own_name(located), tag=choices.mix.lower())
+    wanted = parse_name(name) if name else replace(_own_name(located), tag=choices.tag)
     with store.lock(
         f"pull {wanted}", waiting=lambda: progress.note(f"another llmasos is making {wanted}; waiting for it")
     ):
         present = store.find(wanted)
         if present and not _was_quantized_from(present, located, origin):
             raise name_taken(present)
-        prepared = _prepare(located, choices, _importance(imatrix, choices, located, store, progress))
+        prepared = prepare_located(located, choices, imatrix=imatrix, store=store, progress=progress)
         return store_prepared(
-            prepared, wanted, origin, DEED, store=store, progress=progress, replace=present is not None
+            prepared, wanted, origin, DEED, store=store, progress=progress, replace=present is not None, judge=judge
         )
 
 
@@ -103,8 +106,7 @@ def quantize_to_file(
         _require_no_parts(text, keep_split=keep_split)
         return convert_to_file(text, output, choices, imatrix=imatrix, store=store, progress=progress)
     located = locate(text, store=store, progress=progress, offline=offline)
-    importance = _importance(imatrix, choices, located, store, progress)
-    prepared = _prepare(located, choices, importance, keep_split=keep_split)
+    prepared = prepare_located(located, choices, imatrix=imatrix, keep_split=keep_split, store=store, progress=progress)
     _require_others(prepared.paths(output), located.paths)
     for adapter in located.adapters:
         progress.note(f"{adapter.name} is left out: only the model itself is written")
@@ -150,23 +152,45 @@ def collect_to_file(
     """Writes the importance matrix that a model makes of a text. Raises as above, and what `collect` raises."""
     store, progress = store or ModelStore(), progress or Progress()
     output = replaceable(output)
-    text = _meant(text, store)
-    if _is_checkpoint(text, store, offline=offline):
-        with converted_for_now(text, store, progress) as paths:
-            importance = collect(paths, calibration, store.home, progress)
-    else:
-        located = locate(text, store=store, progress=progress, offline=offline)
-        importance = collect(located.paths, calibration, store.home, progress)
+    with source_of(text, store=store, progress=progress, offline=offline) as source:
+        importance = collect(source.paths, calibration, store.home, progress)
     write_importance(output, importance)
     return importance
 
 
-def _importance(
-    wanted: str | None, choices: Choices, located: Located, store: ModelStore, progress: Progress
-) -> Importance | None:
-    if wanted is None:
-        return None
-    require_quantized(choices)
+@contextlib.contextmanager
+def source_of(text: str, *, store: ModelStore, progress: Progress, offline: bool = False) -> Iterator[Located]:
+    """A model as it is before it is quantized; a checkpoint in 16 bits, for as long as something is done with it.
+
+    Raises as above.
+    """
+    text = _meant(text, store)
+    if _is_checkpoint(text, store, offline=offline):
+        with converted_for_now(text, store, progress) as paths:
+            yield Located(tuple(paths), None)
+    else:
+        yield locate(text, store=store, progress=progress, offline=offline)
+
+
+def prepare_located(
+    located: Located,
+    choices: Choices,
+    *,
+    imatrix: str | None = None,
+    keep_split: bool = False,
+    store: ModelStore,
+    progress: Progress,
+) -> Prepared:
+    """What is to be written of a model. Raises as above."""
+    importance = None
+    if imatrix is not None:
+        require_quantized(choices)
+        importance = importance_of(located, imatrix, store, progress)
+    return _prepare(located, choices, importance, keep_split=keep_split)
+
+
+def importance_of(located: Located, wanted: str, store: ModelStore, progress: Progress) -> Importance:
+    """The importance matrix in the file `wanted`, or with `auto` one that the model makes, if it has not before."""
     identity = " ".join(_digests(located)) if wanted == AUTO else ""
     found = find_importance(wanted, identity, store.home)
     return found or make_importance(located.paths, identity, store.home, progress)

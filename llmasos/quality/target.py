@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from llmasos.errors import BadInputError
 from llmasos.formats.gguf_tensors import GgufTensor
 from llmasos.hardware.machine import usable_cores
-from llmasos.native import Floats
 from llmasos.progress import Progress
 from llmasos.quality.allocation import Option, allocate
 from llmasos.quality.errors_of_types import fitting, weighted_errors
 from llmasos.quantization.encode import ONLY_WITH_IMPORTANCE
+from llmasos.quantization.importance import Importance
 from llmasos.quantization.mixes import Tensor, is_quantizable
 from llmasos.quantization.pool import worker_pool
 from llmasos.quantization.types import TYPES
@@ -33,7 +33,6 @@ LEAST_DIVERGENCE = 1e-7  # nats; less is noise
 LEAST_SHARE = 0.55  # of the bits that all have on average: fewer are too few for any tensor
 
 Types = Mapping[str, str]
-Importance = Mapping[str, Floats]
 Measure = Callable[[Types], float]  # the mean divergence from the source with these tensors in these types
 
 
@@ -62,7 +61,7 @@ def choose_for_target(
 ) -> dict[str, str]:
     """The types of the tensors that may be quantized. Without `measure`, errors count alike in all kinds.
 
-    `importance` has mean squares (matrices, width) by tensor. Raises BadInputError for a size that can't be reached.
+    Raises BadInputError for a size that can't be reached, and for importance of another model.
     """
     chosen = [each for each in tensors if is_quantizable(Tensor(each.name, each.shape, each.type), architecture)]
     room = target.bytes_for(tensors) - sum(_byte_count(each, each.type) for each in tensors if each not in chosen)
@@ -91,7 +90,7 @@ def _errors(
     """By tensor and type."""
 
     def weigh(tensor: GgufTensor) -> dict[str, float]:
-        return weighted_errors(tensor, types[tensor.name], importance.get(tensor.name))
+        return weighted_errors(tensor, types[tensor.name], importance.weights(tensor.name, tensor.shape))
 
     found: dict[str, dict[str, float]] = {}
     done, total = 0, sum(_byte_count(each, each.type) for each in tensors)
@@ -106,7 +105,7 @@ def _errors(
 def _possible(tensor: GgufTensor, importance: Importance, least_bits: float) -> list[str]:
     """Types that can hold it, those of fewer bits only where there is no other."""
     types = fitting(CANDIDATES, tensor.shape[-1])
-    if tensor.name not in importance:
+    if importance.weights(tensor.name, tensor.shape) is None:
         types = [each for each in types if each not in ONLY_WITH_IMPORTANCE]
     types = [each for each in types if _bits(each) >= least_bits] or types
     if not types:

@@ -53,6 +53,16 @@ class Verdict:
         }
 
 
+def gates_of(max_kld: float | None, max_ppl_increase: float | None) -> list[Gate]:
+    """For a divergence in nats and an increase in percent at most; None: any."""
+    gates = []
+    if max_kld is not None:
+        gates.append(Gate(f"kld>{max_kld:g}", "kld", ">", max_kld))
+    if max_ppl_increase is not None:
+        gates.append(Gate(f"ppl>+{max_ppl_increase:g}%", "ppl", ">", 1 + max_ppl_increase / 100, "*"))
+    return gates
+
+
 def passes(verdict: Verdict, gates: Sequence[Gate]) -> bool:
     return not failures(gates, verdict.comparison)
 

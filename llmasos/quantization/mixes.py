@@ -133,6 +133,8 @@ class _Chooser:
     def choose(self, tensor: Tensor) -> str:
         if not is_quantizable(tensor, self.facts.architecture):
             return tensor.kept_type
+        if self.choices.types:
+            return self.choices.types.get(tensor.name, tensor.kept_type)
         if fixed := self._fixed(tensor.name):
             return _require_whole_blocks(fixed, tensor)
         if self.main.name in FLOAT_TYPES:

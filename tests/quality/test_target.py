@@ -12,6 +12,7 @@ from llmasos.errors import BadInputError
 from llmasos.formats.gguf_tensors import GgufTensor, open_gguf_model
 from llmasos.quality import target
 from llmasos.quality.target import Target, choose_for_target, kind_of
+from llmasos.quantization.importance import Activations, Importance
 from llmasos.quantization.types import TYPES
 
 WIDE = TinyModel(layer_count=4, embedding_length=256, feed_forward_length=512)
@@ -34,9 +35,11 @@ def tensors(tmp_path_factory: pytest.TempPathFactory) -> list[GgufTensor]:
 
 
 @pytest.fixture(scope="module")
-def importance(tensors: list[GgufTensor]) -> dict[str, np.ndarray]:
+def importance(tensors: list[GgufTensor]) -> Importance:
     generator = np.random.default_rng(2)
-    return {each.name: generator.uniform(0, 2, (1, each.shape[-1])).astype(np.float32) for each in tensors}
+    counts = np.ones(1, np.int64)
+    sums = {each.name: generator.uniform(0, 2, (1, each.shape[-1])).astype(np.float32) for each in tensors}
+    return Importance({name: Activations(each, counts) for name, each in sums.items()}, "made up")
 
 
 def bits(types: Mapping[str, str], tensors: list[GgufTensor]) -> float:
@@ -78,7 +81,7 @@ def test_kinds_whose_errors_cost_more_get_more_bits(tensors, importance):
 
 def test_types_that_need_importance_are_left_out_where_there_is_none(tensors, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(target, "CANDIDATES", ("IQ2_XXS", "Q4_0", "Q8_0"))
-    types = choose_for_target(tensors, "llama", {}, Target(bits_per_weight=4.6))
+    types = choose_for_target(tensors, "llama", Importance({}, "empty"), Target(bits_per_weight=4.6))
     assert "IQ2_XXS" not in types.values()
 
 

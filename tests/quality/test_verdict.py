@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from llmasos.evaluation.compare import Agreement, Comparison, Side
 from llmasos.evaluation.gates import parse_gate
 from llmasos.evaluation.perplexity import Perplexity
-from llmasos.quality.verdict import Verdict, passes, pareto_front, smallest_that_passes
+from llmasos.quality.verdict import Verdict, gates_of, pareto_front, passes, smallest_that_passes
 
 
 def verdict(size: int, kld: float, *, perplexity: float = 10.0) -> Verdict:
@@ -51,3 +51,8 @@ def test_figures_are_told_by_name():
     figures = verdict(5, 0.1, perplexity=11.0).figures
     assert figures["perplexity_increase"] == 11 / 10 - 1
     assert (figures["kld"], figures["kld99"], figures["top1"], figures["size"]) == (0.1, 0.5, 0.97, 5)
+
+
+def test_gates_of_numbers_are_those_that_people_write():
+    assert gates_of(0.05, 2.5) == [parse_gate("kld>0.05"), parse_gate("ppl>+2.5%")]
+    assert gates_of(None, None) == []
