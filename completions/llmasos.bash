@@ -447,6 +447,7 @@ _llmasos_grammar() {
                 --output=@files
                 -o=@files
                 --split-max-size=@text
+                --imatrix=auto
                 --lora=@files
                 --base=@references
                 --json
@@ -464,6 +465,10 @@ _llmasos_grammar() {
                 --as=@text
                 --output=@files
                 -o=@files
+                --imatrix=auto
+                --imatrix-only
+                -f=@text
+                --file=@text
                 --allow-requantize
                 --keep-split
                 --dry-run

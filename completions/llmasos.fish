@@ -31,9 +31,9 @@ function __llmasos_valued
         case prune
             string split ' ' -- '--older-than'
         case convert
-            string split ' ' -- '--type -t --as --output -o --split-max-size --lora --base'
+            string split ' ' -- '--type -t --as --output -o --split-max-size --imatrix --lora --base'
         case quantize
-            string split ' ' -- '--type -t --as --output -o --tensor-type --output-type --embedding-type --prune-layers'
+            string split ' ' -- '--type -t --as --output -o --imatrix -f --file --tensor-type --output-type --embedding-type --prune-layers'
         case export
             string split ' ' -- '--type -t'
         case 'eval perplexity'
@@ -488,6 +488,7 @@ complete -c llmasos -n "__llmasos_at convert" -l as -x -d 'Store it under this n
 complete -c llmasos -n "__llmasos_at convert" -l output -r -F -d 'Write this file; the store is left alone'
 complete -c llmasos -n "__llmasos_at convert" -s o -r -F -d 'Write this file; the store is left alone'
 complete -c llmasos -n "__llmasos_at convert" -l split-max-size -x -d 'Cut the file into parts of at most 500M, 2G, …'
+complete -c llmasos -n "__llmasos_at convert" -l imatrix -x -a 'auto' -d 'What matters in the weights: an importance matrix of llama-imatrix\'s, or `auto` to have one made'
 complete -c llmasos -n "__llmasos_at convert" -l lora -r -F -d 'Convert the LoRA adapter that PEFT wrote to this folder'
 complete -c llmasos -n "__llmasos_at convert" -l base -x -a '(__llmasos_references)' -d 'The model that the adapter is for: stored, a file, or a folder'
 complete -c llmasos -n "__llmasos_at convert" -l json -d 'Print JSON'
@@ -501,6 +502,10 @@ complete -c llmasos -n "__llmasos_at quantize" -s t -x -a 'F32 F16 Q4_0 Q4_1 Q8_
 complete -c llmasos -n "__llmasos_at quantize" -l as -x -d 'Store it under this name'
 complete -c llmasos -n "__llmasos_at quantize" -l output -r -F -d 'Write this file; the store is left alone'
 complete -c llmasos -n "__llmasos_at quantize" -s o -r -F -d 'Write this file; the store is left alone'
+complete -c llmasos -n "__llmasos_at quantize" -l imatrix -x -a 'auto' -d 'What matters in the weights: an importance matrix of llama-imatrix\'s, or `auto` to have one made'
+complete -c llmasos -n "__llmasos_at quantize" -l imatrix-only -d 'Only make the importance matrix, for -o: what the model does with a text'
+complete -c llmasos -n "__llmasos_at quantize" -s f -x -d 'With --imatrix-only: the text, in place of llmasos\' own'
+complete -c llmasos -n "__llmasos_at quantize" -l file -x -d 'With --imatrix-only: the text, in place of llmasos\' own'
 complete -c llmasos -n "__llmasos_at quantize" -l allow-requantize -d 'Quantize what is quantized already, and lose more than one has to'
 complete -c llmasos -n "__llmasos_at quantize" -l keep-split -d 'With -o: as many files as the model has, with the same tensors'
 complete -c llmasos -n "__llmasos_at quantize" -l dry-run -d 'Only tell types and size; write nothing'

@@ -461,6 +461,7 @@ _llmasos_grammar() {
         '*--output=[Write this file; the store is left alone]:output:_files' \
         '*-o+[Write this file; the store is left alone]:o:_files' \
         '*--split-max-size=[Cut the file into parts of at most 500M, 2G, …]:split-max-size:()' \
+        '*--imatrix=[What matters in the weights\: an importance matrix of llama-imatrix'\''s, or `auto` to have one made]:imatrix:_llmasos_choices auto' \
         '*--lora=[Convert the LoRA adapter that PEFT wrote to this folder]:lora:_files' \
         '*--base=[The model that the adapter is for\: stored, a file, or a folder]:base:_llmasos_references' \
         '*--json[Print JSON]' \
@@ -477,6 +478,10 @@ _llmasos_grammar() {
         '*--as=[Store it under this name]:as:()' \
         '*--output=[Write this file; the store is left alone]:output:_files' \
         '*-o+[Write this file; the store is left alone]:o:_files' \
+        '*--imatrix=[What matters in the weights\: an importance matrix of llama-imatrix'\''s, or `auto` to have one made]:imatrix:_llmasos_choices auto' \
+        '*--imatrix-only[Only make the importance matrix, for -o\: what the model does with a text]' \
+        '*-f+[With --imatrix-only\: the text, in place of llmasos'\'' own]:f:()' \
+        '*--file=[With --imatrix-only\: the text, in place of llmasos'\'' own]:file:()' \
         '*--allow-requantize[Quantize what is quantized already, and lose more than one has to]' \
         '*--keep-split[With -o\: as many files as the model has, with the same tensors]' \
         '*--dry-run[Only tell types and size; write nothing]' \

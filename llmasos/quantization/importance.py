@@ -121,8 +121,10 @@ def write_importance(path: Path, importance: Importance) -> None:
     """Writes a GGUF as llama-imatrix does; it appears whole or not at all."""
     arrays: dict[str, Floats] = {}
     for name, entry in sorted(importance.entries.items(), key=lambda item: item[0].encode()):
-        arrays[f"{name}{SUMS}"] = entry.sums.astype(np.float32)
-        arrays[f"{name}{COUNTS}"] = entry.counts.astype(np.float32)[:, None]
+        sums, counts = entry.sums.astype(np.float32), entry.counts.astype(np.float32)
+        is_single = len(counts) == 1  # then ggml leaves the dimension out
+        arrays[f"{name}{SUMS}"] = sums.reshape(-1) if is_single else sums
+        arrays[f"{name}{COUNTS}"] = counts if is_single else counts[:, None]
     metadata: dict[str, Value] = {
         "general.type": "imatrix",
         DATASETS: importance.datasets,
