@@ -31,7 +31,7 @@ PER_TENSOR = 32  # bytes that a tensor may be padded by
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be made of which model; `choices_of` makes choices for a type, or for what reaches a target."""
+    """What is to be made of which model; `choices_of` makes choices for a type."""
 
     model: str
     choices_of: Callable[[str], Choices]
