@@ -495,7 +495,7 @@ _llmasos_grammar() {
             '
             ;;
         eval)
-            arguments='perplexity'
+            arguments='perplexity,compare,list,show'
             options='
                 --help
             '
@@ -523,6 +523,52 @@ _llmasos_grammar() {
                 --no-mmap
                 --mlock
                 --no-mlock
+                --help
+            '
+            ;;
+        'eval compare')
+            arguments='@references...'
+            options='
+                -f=@files
+                --file=@files
+                --context=@text
+                --mode=chunks,rolling
+                --stride=@text
+                --fail-if=@text
+                --plot=@files
+                --json
+                --offline
+                -v
+                --verbose
+                --threads=@text
+                --gpu-layers=@text
+                --kv-type=f16,bf16,f32,q8_0,q5_1,q5_0,q4_1,q4_0
+                --flash-attention
+                --no-flash-attention
+                --batch-size=@text
+                --lora=@text
+                --mmap
+                --no-mmap
+                --mlock
+                --no-mlock
+                --help
+            '
+            ;;
+        'eval list')
+            arguments=''
+            options='
+                --kind=@text
+                --plot
+                --html=@files
+                --json
+                --help
+            '
+            ;;
+        'eval show')
+            arguments='@text'
+            options='
+                --html=@files
+                --json
                 --help
             '
             ;;

@@ -58,7 +58,8 @@ def stacked(charts: Sequence[str]) -> str:
 def bars_text(title: str, bars: Sequence[Bar], width: int = 40) -> list[str]:
     """The same for a terminal, of blocks."""
     greatest = max((bar.value for bar in bars), default=0.0) or 1.0
-    label_width, told_width = (max(map(len, texts), default=0) for texts in zip(*[(b.label, b.told) for b in bars]))
+    label_width = max((len(bar.label) for bar in bars), default=0)
+    told_width = max((len(bar.told) for bar in bars), default=0)
     lines = [title]
     for bar in bars:
         eighths = round(_finite(bar.value / greatest) * width * 8)
@@ -82,8 +83,8 @@ def _shortened(text: str, longest: int = 30) -> str:
     return text if len(text) <= longest else f"…{text[1 - longest :]}"
 
 
-def text(x: float, y: float, text: str, more: str = "") -> str:
-    return f"<text x='{x:g}' y='{y:g}' {more}>{html.escape(text)}</text>"
+def text(x: float, y: float, words: str, more: str = "") -> str:
+    return f"<text x='{x:g}' y='{y:g}' {more}>{html.escape(words)}</text>"
 
 
 def svg(height: float, title: str, parts: Sequence[str]) -> str:

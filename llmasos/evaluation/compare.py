@@ -7,6 +7,7 @@ of logits; what is computed of them is what `llama-perplexity --kl-divergence` t
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -151,7 +152,7 @@ class KeptRows:
 class PairReader:
     """Compares the rows of a window with those that were kept of the reference (tokens)."""
 
-    def __init__(self, window: Window, kept: KeptRows) -> None:
+    def __init__(self, kept: KeptRows, window: Window) -> None:
         count = len(window.scored)
         self._first, self._kept = window.first, kept
         self.surprises, self.base_surprises, self.divergences = (np.empty(count) for _ in range(3))
@@ -215,7 +216,7 @@ def _read_both(
 ) -> Iterator[PairReader]:
     for done, window in enumerate(windows, 1):
         [kept] = first.read([window], KeptRows)
-        yield from second.read([window], lambda each, kept=kept: PairReader(each, kept))
+        yield from second.read([window], functools.partial(PairReader, kept))
         progress.update(byte_count * done // len(windows))
 
 
