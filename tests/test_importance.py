@@ -43,7 +43,7 @@ def text_file(folder: Path, text: str) -> Path:
 def test_what_is_collected_is_what_llama_imatrix_collects(tmp_path: Path, name: str):
     model = write_model(name, tmp_path)
     found = collect([model], read_calibration(text_file(tmp_path, TEXT)), find_home(), Progress())
-    theirs = read_importance(GOLDENS / f"{name}.gguf")
+    theirs = read_importance(GOLDENS / f"{name}.imatrix")
     assert (found.chunk_count, found.chunk_size) == (theirs.chunk_count, theirs.chunk_size)
     assert found.entries.keys() == theirs.entries.keys()
     for key, entry in theirs.entries.items():

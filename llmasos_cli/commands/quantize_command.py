@@ -109,7 +109,8 @@ def quantize_command(
     llmasos quantize mine --imatrix-only -f text.txt -o mine.imatrix.gguf
     """
     if imatrix_only or text_file is not None:
-        _collect(model, output_file, text_file, is_meant=imatrix_only, offline=offline, json=json)
+        is_clear = imatrix_only and type_name is None and imatrix is None
+        _collect(model, output_file if is_clear else None, text_file, offline=offline, json=json)
         return
     if type_name is None:
         raise UsageError("say what to make: -t TYPE", hint="Q4_K_M halves a model of 8 bits, and loses little")
@@ -154,13 +155,11 @@ def quantize_command(
         tell_stored(manifest, first_use(manifest), json=json)
 
 
-def _collect(
-    model: str, output_file: Path | None, text_file: Path | None, *, is_meant: bool, offline: bool, json: bool
-) -> None:
+def _collect(model: str, output_file: Path | None, text_file: Path | None, *, offline: bool, json: bool) -> None:
     """Makes the importance matrix alone."""
-    if not is_meant or output_file is None:
+    if output_file is None:
         raise UsageError(
-            "--imatrix-only writes an importance matrix to the file of -o, and -f is the text that it is made of",
+            "--imatrix-only makes nothing but an importance matrix, of the text -f, and writes it to the file -o",
             hint="llmasos quantize MODEL --imatrix-only -f TEXT -o FILE",
         )
     from llmasos.importance import own_calibration, read_calibration
