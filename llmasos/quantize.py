@@ -168,8 +168,10 @@ def _importance(
         return None
     require_quantized(choices)
     identity = " ".join(_digests(located)) if wanted == AUTO else ""
-    found = find_importance(wanted, identity, store.home)
-    return found or make_importance(located.paths, identity, store.home, progress)
+    if found := find_importance(wanted, identity, store.home):
+        return found
+    _prepare(located, choices, YET_TO_BE_MADE)  # what is in the way is told before the model reads for minutes
+    return make_importance(located.paths, identity, store.home, progress)
 
 
 def _digests(located: Located) -> list[str]:

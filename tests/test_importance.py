@@ -145,6 +145,17 @@ def test_a_matrix_is_of_no_use_for_floats(tiny_model: Path, tmp_path: Path):
         quantize_to_file(str(folder), tmp_path / "out.gguf", Choices("BF16"), imatrix="auto")
 
 
+def test_what_is_in_the_way_is_told_before_the_model_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(joint, "collect", None)
+    model, small = write_tiny(tmp_path / "model.gguf", WIDE), tmp_path / "small.gguf"
+    quantize_to_file(str(model), small, Choices("Q8_0"))
+    with pytest.raises(BadInputError, match="is quantized already"):
+        quantize_to_file(str(small), tmp_path / "out.gguf", Choices("Q4_K_M"), imatrix="auto")
+    folder = write_checkpoint(tmp_path / "checkpoint", "qwen3-moe")
+    with pytest.raises(BadInputError, match="there is no layer 99 to prune"):
+        quantize_to_file(str(folder), tmp_path / "out.gguf", Choices("Q4_0", pruned_layers=(99,)), imatrix="auto")
+
+
 def test_a_plan_does_not_wait_for_a_matrix(tmp_path: Path):
     model = write_tiny(tmp_path / "model.gguf", WIDE)
     planned = plan_quantization(str(model), Choices("IQ2_XXS"), imatrix="auto")
