@@ -10,6 +10,7 @@ import pytest
 
 from doubles.checkpoints import write_checkpoint
 from doubles.importance import GOLDENS, NAMES, TEXT, write_model
+from doubles.rerankers import write_bert_reranker, write_qwen3_reranker
 from doubles.tiny import TinyModel, write_tiny
 from llmasos import importance as joint
 from llmasos.conversion.convert import convert
@@ -51,9 +52,13 @@ def test_what_is_collected_is_what_llama_imatrix_collects(tmp_path: Path, name: 
         np.testing.assert_allclose(found.entries[key].sums, entry.sums, rtol=1e-4, atol=1e-9, err_msg=key)
 
 
-def test_a_model_for_vectors_reads_too(tmp_path: Path):
-    [bert] = convert(write_checkpoint(tmp_path / "bert", "bert"), tmp_path / "bert.gguf", "F32")
-    found = collect([bert], Calibration(TEXT, "text"), find_home(), Progress())
+@pytest.mark.parametrize("name", ["bert", "reranker", "qwen3"])
+def test_models_for_vectors_and_ranks_read_too(tmp_path: Path, name: str):
+    if name == "bert":
+        [path] = convert(write_checkpoint(tmp_path / "bert", "bert"), tmp_path / "bert.gguf", "F32")
+    else:
+        path = write_bert_reranker(tmp_path) if name == "reranker" else write_qwen3_reranker(tmp_path)
+    found = collect([path], Calibration(TEXT, "text"), find_home(), Progress())
     assert "blk.0.ffn_down.weight" in found.entries
     assert all(entry.counts[0] == found.chunk_count * found.chunk_size for entry in found.entries.values())
 
