@@ -12,6 +12,7 @@ Needs PyTorch and transformers, which come with the development dependencies. Fi
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import tempfile
@@ -19,17 +20,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # else threads wait for each other in loops that take the cores
 
-from bench_convert import LLMASOS
-from reference import QUANTIZATION_BLOCK, REFERENCE_NAME, require_off_grid
+import torch  # noqa: E402
+from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
+
+from bench_convert import LLMASOS  # noqa: E402
+from reference import QUANTIZATION_BLOCK, REFERENCE_NAME, require_off_grid  # noqa: E402
 
 PROJECT = Path(__file__).parents[1]
 SEED = 1
 LEARNING_RATE = 2e-5
 WINDOW = 128  # tokens of one step
-TOLD_EVERY = 20
+TOLD_EVERY = 10
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from llmasos.conversion.types import AUTO, as_choices, find_type
 from llmasos.errors import BadInputError, ModelNotFoundError
 from llmasos.files import replaceable
 from llmasos.formats.gguf import read_header
-from llmasos.importance import find_importance, make_importance, require_quantized
+from llmasos.importance import YET_TO_BE_MADE, find_importance, make_importance, require_quantized
 from llmasos.make import Judge, made_in, store_converted, store_file
 from llmasos.progress import Progress
 from llmasos.pull import fetched_checkpoint
@@ -139,6 +139,7 @@ def _importance(
     identity = _identity(folder) if wanted == AUTO else ""
     if found := find_importance(wanted, identity, store.home):
         return found
+    prepare(folder, choices, YET_TO_BE_MADE)  # what is in the way is told before the model reads for minutes
     with _in_sixteen_bits(folder, store, progress) as paths:
         return make_importance(paths, identity, store.home, progress)
 

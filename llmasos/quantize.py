@@ -192,8 +192,10 @@ def prepare_located(
 def importance_of(located: Located, wanted: str, store: ModelStore, progress: Progress) -> Importance:
     """The importance matrix in the file `wanted`, or with `auto` one that the model makes, if it has not before."""
     identity = " ".join(_digests(located)) if wanted == AUTO else ""
-    found = find_importance(wanted, identity, store.home)
-    return found or make_importance(located.paths, identity, store.home, progress)
+    if found := find_importance(wanted, identity, store.home):
+        return found
+    _prepare(located, choices, YET_TO_BE_MADE)  # what is in the way is told before the model reads for minutes
+    return make_importance(located.paths, identity, store.home, progress)
 
 
 def _digests(located: Located) -> list[str]:

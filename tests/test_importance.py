@@ -10,6 +10,7 @@ import pytest
 
 from doubles.checkpoints import write_checkpoint
 from doubles.importance import GOLDENS, NAMES, TEXT, write_model
+from doubles.rerankers import write_bert_reranker, write_qwen3_reranker
 from doubles.tiny import TinyModel, write_tiny
 from llmasos import importance as joint
 from llmasos.conversion.convert import convert
@@ -43,7 +44,7 @@ def text_file(folder: Path, text: str) -> Path:
 def test_what_is_collected_is_what_llama_imatrix_collects(tmp_path: Path, name: str):
     model = write_model(name, tmp_path)
     found = collect([model], read_calibration(text_file(tmp_path, TEXT)), find_home(), Progress())
-    theirs = read_importance(GOLDENS / f"{name}.gguf")
+    theirs = read_importance(GOLDENS / f"{name}.imatrix")
     assert (found.chunk_count, found.chunk_size) == (theirs.chunk_count, theirs.chunk_size)
     assert found.entries.keys() == theirs.entries.keys()
     for key, entry in theirs.entries.items():
@@ -51,9 +52,13 @@ def test_what_is_collected_is_what_llama_imatrix_collects(tmp_path: Path, name: 
         np.testing.assert_allclose(found.entries[key].sums, entry.sums, rtol=1e-4, atol=1e-9, err_msg=key)
 
 
-def test_a_model_for_vectors_reads_too(tmp_path: Path):
-    [bert] = convert(write_checkpoint(tmp_path / "bert", "bert"), tmp_path / "bert.gguf", "F32")
-    found = collect([bert], Calibration(TEXT, "text"), find_home(), Progress())
+@pytest.mark.parametrize("name", ["bert", "reranker", "qwen3"])
+def test_models_for_vectors_and_ranks_read_too(tmp_path: Path, name: str):
+    if name == "bert":
+        [path] = convert(write_checkpoint(tmp_path / "bert", "bert"), tmp_path / "bert.gguf", "F32")
+    else:
+        path = write_bert_reranker(tmp_path) if name == "reranker" else write_qwen3_reranker(tmp_path)
+    found = collect([path], Calibration(TEXT, "text"), find_home(), Progress())
     assert "blk.0.ffn_down.weight" in found.entries
     assert all(entry.counts[0] == found.chunk_count * found.chunk_size for entry in found.entries.values())
 
@@ -143,6 +148,17 @@ def test_a_matrix_is_of_no_use_for_floats(tiny_model: Path, tmp_path: Path):
     folder = write_checkpoint(tmp_path / "checkpoint", "gpt2")
     with pytest.raises(UsageError, match="of no use for BF16"):
         quantize_to_file(str(folder), tmp_path / "out.gguf", Choices("BF16"), imatrix="auto")
+
+
+def test_what_is_in_the_way_is_told_before_the_model_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(joint, "collect", None)
+    model, small = write_tiny(tmp_path / "model.gguf", WIDE), tmp_path / "small.gguf"
+    quantize_to_file(str(model), small, Choices("Q8_0"))
+    with pytest.raises(BadInputError, match="is quantized already"):
+        quantize_to_file(str(small), tmp_path / "out.gguf", Choices("Q4_K_M"), imatrix="auto")
+    folder = write_checkpoint(tmp_path / "checkpoint", "qwen3-moe")
+    with pytest.raises(BadInputError, match="there is no layer 99 to prune"):
+        quantize_to_file(str(folder), tmp_path / "out.gguf", Choices("Q4_0", pruned_layers=(99,)), imatrix="auto")
 
 
 def test_a_plan_does_not_wait_for_a_matrix(tmp_path: Path):

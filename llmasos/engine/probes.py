@@ -94,7 +94,7 @@ class InnerTensor:
         return _Tensor.from_address(self._address)
 
 
-Wanted = Callable[[InnerTensor], bool]  # asked before a tensor is computed: nothing but its numbers is known
+Wanted = Callable[[InnerTensor], bool]  # asked before a tensor is computed: all but its numbers is known
 Watcher = Callable[[InnerTensor], None]
 
 

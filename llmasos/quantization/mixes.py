@@ -240,7 +240,7 @@ def refuse_needy(mix: str) -> None:
 
 
 def _needy(mix: str, why: str) -> UnsuitableTypeError:
-    hint = f"--imatrix auto makes one; {INSTEAD.get(mix, 'Q2_K')} is about as small and needs none"
+    hint = f"`quantize --imatrix auto` makes one; {INSTEAD.get(mix, 'Q2_K')} is about as small and needs none"
     return UnsuitableTypeError(f"{mix} needs an importance matrix{why}", hint=hint)
 
 

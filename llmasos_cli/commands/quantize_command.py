@@ -119,7 +119,8 @@ def quantize_command(
     llmasos quantize mine --target-bpw 4.5
     """
     if imatrix_only or text_file is not None:
-        _collect(model, output_file, text_file, is_meant=imatrix_only, offline=offline, json=json)
+        is_clear = imatrix_only and type_name is None and imatrix is None
+        _collect(model, output_file if is_clear else None, text_file, offline=offline, json=json)
         return
     layers = _parse_layers(prune_layers) if prune_layers is not None else []
     overrides = [_parse_override(each) for each in tensor_types or ()]
@@ -180,13 +181,11 @@ def _quantize(order: Order, *, keep_split: bool, dry_run: bool) -> None:
         tell_stored(manifest, first_use(manifest), json=order.json)
 
 
-def _collect(
-    model: str, output_file: Path | None, text_file: Path | None, *, is_meant: bool, offline: bool, json: bool
-) -> None:
+def _collect(model: str, output_file: Path | None, text_file: Path | None, *, offline: bool, json: bool) -> None:
     """Makes the importance matrix alone."""
-    if not is_meant or output_file is None:
+    if output_file is None:
         raise UsageError(
-            "--imatrix-only writes an importance matrix to the file of -o, and -f is the text that it is made of",
+            "--imatrix-only makes nothing but an importance matrix, of the text -f, and writes it to the file -o",
             hint="llmasos quantize MODEL --imatrix-only -f TEXT -o FILE",
         )
     from llmasos.importance import own_calibration, read_calibration

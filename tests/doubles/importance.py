@@ -8,6 +8,7 @@ from pathlib import Path
 from doubles.checkpoints import write_checkpoint
 from doubles.tiny import write_tiny
 from llmasos.conversion.convert import convert
+from llmasos.quantization.importance import Importance
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "importance"
 NAMES = ("tiny", "qwen3-moe", "qwen2-moe", "gpt2")
@@ -20,3 +21,11 @@ def write_model(name: str, folder: Path) -> Path:
     if name == "tiny":
         return write_tiny(folder / "tiny.gguf")
     return convert(write_checkpoint(folder / name, name), folder / f"{name}.gguf", "F32")[0]
+
+
+def totals_of(importance: Importance) -> dict[str, list[float]]:
+    """Of each tensor the sum of its sums, and its count."""
+    return {
+        name: [float(entry.sums.sum(dtype=float)), int(entry.counts[0])]
+        for name, entry in sorted(importance.entries.items())
+    }

@@ -50,7 +50,7 @@ def test_what_is_written_is_read_again(tmp_path: Path):
         assert np.array_equal(found.entries[name].counts, entry.counts)
 
 
-@pytest.mark.parametrize("golden", sorted(GOLDENS.glob("*.gguf")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("golden", sorted(GOLDENS.glob("*.imatrix")), ids=lambda path: path.stem)
 def test_what_llama_imatrix_wrote_is_written_byte_for_byte(tmp_path: Path, golden: Path):
     write_importance(tmp_path / "again.gguf", read_importance(golden))
     assert (tmp_path / "again.gguf").read_bytes() == golden.read_bytes()
