@@ -185,6 +185,7 @@ def prepare_located(
     importance = None
     if imatrix is not None:
         require_quantized(choices)
+        _prepare(located, choices, YET_TO_BE_MADE)  # what is in the way is told before the model reads for minutes
         importance = importance_of(located, imatrix, store, progress)
     return _prepare(located, choices, importance, keep_split=keep_split)
 
@@ -194,7 +195,6 @@ def importance_of(located: Located, wanted: str, store: ModelStore, progress: Pr
     identity = " ".join(_digests(located)) if wanted == AUTO else ""
     if found := find_importance(wanted, identity, store.home):
         return found
-    _prepare(located, choices, YET_TO_BE_MADE)  # what is in the way is told before the model reads for minutes
     return make_importance(located.paths, identity, store.home, progress)
 
 
