@@ -1,12 +1,12 @@
 """The reference model for figures of quality: SmolLM2 with weights that lie on no grid.
 
-    python benchmarks/make_reference_model.py --output FOLDER [--steps 300] [--text FILE ...]
+    python benchmarks/make_reference_model.py --output FOLDER [--steps 120] [--text FILE ...]
 
 Known models that fit a test machine come quantized. Their weights lie on the grid of a 4-bit type, so that this type
 loses nothing of them and beats one of 8 bits: they can't say what quantizing costs. Here each weight is moved by chance
 inside its cell of the grid, and the model is then trained to answer as the original does. FOLDER gets the checkpoint
 (FOLDER/checkpoint) and its GGUF in 16 bits (FOLDER/reference-f16.gguf), if that passes `reference.require_off_grid`.
-Needs PyTorch and transformers, which come with the development dependencies. Five to fifteen minutes on two cores.
+Needs PyTorch and transformers, which come with the development dependencies. About five minutes on two cores.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--model", default="smollm2")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--text", type=Path, nargs="*", help="What to train on; llmasos' own documents by default.")
     options = parser.parse_args()
     torch.manual_seed(SEED)

@@ -355,10 +355,11 @@ def test_the_examples_of_the_help_work(wide: Path, tmp_path: Path, monkeypatch: 
     folder = write_checkpoint(tmp_path / "checkpoint", "llama3")
     convert(folder, tmp_path / "model-bf16.gguf", "BF16")
     convert_to_store(str(folder), name="mine")
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
     examples = re.findall(r"^\s+llmasos (quantize .*)$", quantize_command.__doc__ or "", re.MULTILINE)
-    assert len(examples) == 4
+    assert len(examples) == 6
     for example in examples:
         done = subprocess.run(command(*example.split()), cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, (example, done.stderr)
-    assert stored() == {"mine": "BF16", "mine:q4_k_m": "Q4_K_M", "small": "Q4_K_M"}
+    assert stored() == {"mine": "BF16", "mine:q4_k_m": "Q4_K_M", "mine:iq3_xxs": "IQ3_XXS", "small": "Q4_K_M"}
     assert (tmp_path / "small.gguf").is_file()
