@@ -546,7 +546,6 @@ _llmasos_grammar() {
                 --flash-attention
                 --no-flash-attention
                 --batch-size=@text
-                --lora=@text
                 --mmap
                 --no-mmap
                 --mlock

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,7 +71,7 @@ def find_model(model: str, loading: Mapping[str, Any], *, offline: bool, verbose
     return choose_here(model, loading, {}, offline=offline, writes=True)
 
 
-def tell_start(verbose: bool) -> Any:
+def tell_start(verbose: bool) -> Callable[[Loaded], None]:
     """What tells of a model that was loaded."""
     from llmasos_cli.local import tell_plan, warn_of_unused_gpu
 

@@ -112,16 +112,14 @@ def compare(
 
     with opened(reference) as first, opened(other) as second:
         windows = [windows_of(each.model, text, settings) for each in (first, second)]
-        work = progress.work(f"comparing {reference.name} and {other.name}", text.byte_count)
-        if have_same_vocabulary(first.model, second.model):
-            with work:
+        agreement: Agreement | None = None
+        with progress.work(f"comparing {reference.name} and {other.name}", text.byte_count):
+            if have_same_vocabulary(first.model, second.model):
                 pairs = list(_read_both(first, second, windows[0], text.byte_count, progress))
-            surprises = [[pair.base_surprises for pair in pairs], [pair.surprises for pair in pairs]]
-            agreement = agree(pairs)
-        else:
-            with work:
+                surprises = [[pair.base_surprises for pair in pairs], [pair.surprises for pair in pairs]]
+                agreement = agree(pairs)
+            else:
                 surprises = [_read_alone(*each) for each in zip((first, second), windows, strict=True)]
-            agreement = None
         found = [
             summarize(surprise, count_bytes(each.model, of_each))
             for surprise, each, of_each in zip(surprises, (first, second), windows, strict=True)
@@ -147,6 +145,10 @@ class KeptRows:
     def at(self, positions: range) -> Floats:
         """The rows of these positions, which were read in the same parts."""
         return self._rows[positions.start][: len(positions)]
+
+    def drop(self) -> None:
+        """Gives their memory back: 268 MB of a window, for a vocabulary of 262,144."""
+        self._rows.clear()
 
 
 class PairReader:
@@ -216,7 +218,9 @@ def _read_both(
 ) -> Iterator[PairReader]:
     for done, window in enumerate(windows, 1):
         [kept] = first.read([window], KeptRows)
-        yield from second.read([window], functools.partial(PairReader, kept))
+        [pair] = second.read([window], functools.partial(PairReader, kept))
+        kept.drop()
+        yield pair
         progress.update(byte_count * done // len(windows))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llmasos.evaluation.charts import Bar, bars_svg, stacked
-from llmasos.evaluation.compare import Comparison
+from llmasos.evaluation.compare import Comparison, Side
 from llmasos.evaluation.history import Record
 
 STYLE = """
@@ -26,33 +26,24 @@ def comparison_bars(comparisons: Sequence[Comparison]) -> list[tuple[str, list[B
     """What of comparisons with one reference is drawn: titles and bars."""
     reference = comparisons[0].reference
     sides = [reference, *(each.other for each in comparisons)]
-    alike = all(each.agreement for each in comparisons)
-    if alike:
-        title, bars = (
-            "perplexity",
-            [
-                Bar(each.name, each.perplexity.perplexity, f"{each.perplexity.perplexity:.4f}", each.perplexity.stderr)
-                for each in sides
-            ],
-        )
-    else:
-        title = "bits per byte"
-        bars = [Bar(each.name, each.perplexity.bits_per_byte, f"{each.perplexity.bits_per_byte:.4f}") for each in sides]
-    charts = [(title, bars)]
+    charts = [_quality_bars(sides, compare_by_perplexity=all(each.agreement for each in comparisons))]
     for each in comparisons:
         if each.agreement is not None:
             shares = [(share, value) for share, value in each.agreement.kld_percentiles.items() if share >= 0.5]
-            charts.append(
-                (
-                    f"KL divergence of {each.other.name}, by the share of tokens that are below",
-                    [Bar(f"{share:.1%}", value, f"{value:.5f}") for share, value in shares]
-                    + [Bar("all", each.agreement.kld_max, f"{each.agreement.kld_max:.5f}")],
-                )
-            )
+            bars = [Bar(f"{share:.1%}", value, f"{value:.5f}") for share, value in shares]
+            bars.append(Bar("all", each.agreement.kld_max, f"{each.agreement.kld_max:.5f}"))
+            charts.append((f"KL divergence of {each.other.name}, by the share of tokens that are below", bars))
     charts.append(("size", [Bar(each.name, each.size, f"{each.size / 1e6:.1f} MB") for each in sides]))
     speeds = [Bar(each.name, each.tokens_per_second, f"{each.tokens_per_second:.1f}/s") for each in sides]
     charts.append(("tokens a second, of an answer", speeds))
     return charts
+
+
+def _quality_bars(sides: Sequence[Side], *, compare_by_perplexity: bool) -> tuple[str, list[Bar]]:
+    found = [(each.name, each.perplexity) for each in sides]
+    if compare_by_perplexity:
+        return "perplexity", [Bar(name, it.perplexity, f"{it.perplexity:.4f}", it.stderr) for name, it in found]
+    return "bits per byte", [Bar(name, it.bits_per_byte, f"{it.bits_per_byte:.4f}") for name, it in found]
 
 
 def comparison_svg(comparisons: Sequence[Comparison]) -> str:

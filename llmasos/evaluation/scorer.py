@@ -142,15 +142,13 @@ class Scorer:
         prompt = self.model.tokenize(text, add_special=True, parse_special=False)[:prompt_tokens]
         limits = AnswerOptions(max_tokens=count, ignore_eos=True)
         sequence = self._engine.submit(prompt, SamplingOptions(temperature=0), limits)
-        for _ in sequence:
-            pass
+        collections.deque(sequence, maxlen=0)
         assert sequence.answer is not None
         return sequence.answer.tokens_per_second
 
 
 def _read_whole(sequence: Submitted, reader: Reader) -> Reader:
-    for _ in sequence:
-        pass
+    collections.deque(sequence, maxlen=0)  # waits for the last piece; there is no text
     return reader
 
 

@@ -45,7 +45,7 @@ PlotOption = Annotated[
 ]
 
 
-@takes(LoadOptions, "loading", "Loading", without=NOT_MEASURED)
+@takes(LoadOptions, "loading", "Loading", without=(*NOT_MEASURED, "lora"))
 def compare_command(
     models: ModelsArgument,
     file: TextOption = None,
