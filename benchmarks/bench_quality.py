@@ -1,114 +1,96 @@
-"""What quantizing costs, with an importance matrix and without: divergence of answers from those of 16 bits.
+"""What quantizing costs: divergence of answers from those of 16 bits, by mixes without and with an importance matrix,
+and by a type for each tensor that reaches the same size.
 
-    python benchmarks/bench_quality.py FOLDER/reference-f16.gguf --text HELD-OUT [--types Q4_K_M IQ4_XS] [--windows 16]
+    python benchmarks/bench_quality.py FOLDER/reference-f16.gguf [--text HELD-OUT] [--types Q4_K_M IQ4_XS] [--no-targets]
 
 The model is one that `make_reference_model.py` made: others are refused, as their weights lie on a grid already. The
-text must be none that the model was trained on, nor llmasos' calibration text. Told is the mean of Kullback and
-Leibler's divergence over the second halves of windows of 512 tokens, with the standard error of that mean, which is
-taken over the windows, and how often the likeliest token is the same.
+text must be none that the model was trained on, nor llmasos' calibration text; without one it is that of `llmasos eval`.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from llmasos import native
-from llmasos.engine.background import in_thread
-from llmasos.engine.context import Context, ContextOptions, Reading, logits_at
-from llmasos.engine.model import ModelOptions, load_model
-from llmasos.hardware.machine import usable_cores
-from llmasos.quantization.choices import make_choices
-from llmasos.quantize import quantize_to_file
+from llmasos.engine.options import LoadOptions
+from llmasos.evaluation.texts import make_text, own_text
+from llmasos.locate import Located
+from llmasos.paths import find_home
+from llmasos.progress import Progress
+from llmasos.quality.examination import Examination
+from llmasos.quality.plots import sweep_svg
+from llmasos.quality.target import Target
+from llmasos.quality.verdict import Verdict
+from llmasos.quantization.choices import Choices, make_choices
+from llmasos.quantization.requantize import prepare_quantization
+from llmasos.quantize import importance_of
+from llmasos.store.store import ModelStore
 from llmasos.units import format_bytes
-from machine import keep, print_table
+from machine import describe_machine, keep, print_table
 from reference import require_off_grid
 
-WINDOW = 512
-FIRST = WINDOW // 2  # the first half of a window is only read
-
-
-@dataclass(frozen=True)
-class Difference:
-    divergence: float  # nats, mean
-    error: float  # of the mean
-    agreement: float  # share of positions
+TYPES = ["Q4_0", "IQ4_XS", "Q4_K_M", "Q5_K_S", "Q5_K_M", "Q6_K"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("reference", type=Path)
-    parser.add_argument("--text", type=Path, required=True)
-    parser.add_argument("--types", nargs="+", default=["Q4_K_M", "IQ4_XS"])
-    parser.add_argument("--windows", type=int, default=16)
+    parser.add_argument("--text", type=Path)
+    parser.add_argument("--types", nargs="+", default=TYPES)
+    parser.add_argument("--no-targets", dest="targets", action="store_false")
+    parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
-    require_off_grid(options.reference)
-    text = options.text.read_text(encoding="utf-8")
-    rows = []
-    with tempfile.TemporaryDirectory(prefix="llmasos-quality-") as temporary:
-        wanted = Path(temporary) / "wanted.f32"
-        shape = write_logits(options.reference, text, options.windows, wanted)
-        for type_name in options.types:
-            for imatrix in (None, "auto"):
-                [path] = quantize_to_file(
-                    str(options.reference), Path(temporary) / "model.gguf", make_choices(type_name), imatrix=imatrix
-                )
-                found = compare(path, text, np.memmap(wanted, np.float32, "r", shape=shape))
-                rows.append(
-                    {
-                        "type": type_name,
-                        "importance": imatrix or "none",
-                        "size": format_bytes(path.stat().st_size),
-                        "divergence": f"{found.divergence:.5f} ± {found.error:.5f}",
-                        "same token": f"{found.agreement:.2%}",
-                    }
-                )
-                print(rows[-1], flush=True)
+    print({**describe_machine(), "grid": round(require_off_grid(options.reference), 2)})
+    text = make_text(options.text.name, options.text.read_text(encoding="utf-8")) if options.text else own_text()
+    with tempfile.TemporaryDirectory(prefix="llmasos-quality-", dir=find_home().root) as temporary:
+        store = ModelStore(replace(find_home(), root=Path(temporary)))
+        examination = Examination(text, LoadOptions(), store, Progress())
+        source = Located((options.reference,), None)
+        verdicts = measured(source, options.types, examination, with_targets=options.targets)
+    if options.plot:
+        options.plot.write_text(sweep_svg(verdicts), encoding="utf-8")
+
+
+def measured(source: Located, types: list[str], examination: Examination, *, with_targets: bool) -> list[Verdict]:
+    importance = importance_of(source, "auto", ModelStore(), Progress())
+    verdicts: list[Verdict] = []
+    rows: list[dict[str, Any]] = []
+
+    def take(name: str, choices: Choices, weighed: Any) -> Verdict:
+        verdict = examination.try_out(source, prepare_quantization(source.paths, choices, weighed))
+        verdicts.append(replace(verdict, type_name=name))
+        rows.append(row_of(verdicts[-1]))
+        print(rows[-1], flush=True)
+        return verdict
+
+    for each in types:
+        take(each, make_choices(each), None)
+        mix = take(f"{each} auto", make_choices(each), importance)
+        if with_targets:
+            target = Target(bits_per_weight=mix.bits_per_weight)
+            take(
+                f"target {mix.bits_per_weight:.2f}",
+                examination.choices_for(source, target, importance, make_choices("Q4_K_M")),
+                importance,
+            )
     print_table(rows)
     keep("quality", {"rows": rows})
+    return verdicts
 
 
-def write_logits(model: Path, text: str, windows: int, path: Path) -> tuple[int, int, int]:
-    """Writes the logits (windows, positions, vocabulary) of a model and returns their shape."""
-    with path.open("wb") as file:
-        shapes = [file.write(rows.tobytes()) and rows.shape for rows in window_logits(model, text, windows)]
-    return (len(shapes), *shapes[0])
-
-
-def compare(model: Path, text: str, wanted: np.ndarray) -> Difference:
-    divergences, agreements = [], []
-    for expected, rows in zip(wanted, window_logits(model, text, len(wanted)), strict=True):
-        divergences.append(native.divergence(np.ascontiguousarray(expected), rows).mean())
-        agreements.append((expected.argmax(-1) == rows.argmax(-1)).mean())
-    error = np.std(divergences, ddof=1) / len(divergences) ** 0.5
-    return Difference(float(np.mean(divergences)), float(error), float(np.mean(agreements)))
-
-
-def window_logits(path: Path, text: str, windows: int) -> Iterator[np.ndarray]:
-    """The logits (positions, vocabulary) for the second half of each window."""
-    model = load_model([path], ModelOptions())
-    tokens = model.tokenize(text, add_special=False, parse_special=False)
-    count = min(windows, len(tokens) // WINDOW)
-    if count < 2:
-        raise SystemExit(f"the text has {len(tokens)} tokens, {2 * WINDOW} at least are needed")
-    context = Context(model, ContextOptions(WINDOW, usable_cores(), batch_size=WINDOW, flash_attention=False))
-    try:
-        for number in range(count):
-            context.forget(0)
-            reading = Reading(0, tokens[number * WINDOW : (number + 1) * WINDOW], 0, WINDOW - FIRST)
-            [last] = in_thread(partial(context.decode, [reading]), context.abort)
-            first, size = last - (WINDOW - FIRST) + 1, model.vocabulary_size
-            view = logits_at(context, first, (WINDOW - FIRST) * size)
-            yield np.frombuffer(view, np.float32).reshape(-1, size)
-    finally:
-        context.close()
-        model.close()
+def row_of(verdict: Verdict) -> dict[str, str]:
+    return {
+        "type": verdict.type_name,
+        "size": format_bytes(verdict.byte_count),
+        "bits": f"{verdict.bits_per_weight:.3f}",
+        "divergence": f"{verdict.divergence:.5f} ± {verdict.agreement.kld_error:.5f}",
+        "99 %": f"{verdict.agreement.kld_percentiles[0.99]:.4f}",
+        "same token": f"{verdict.agreement.top1:.2%}",
+        "perplexity": f"{100 * verdict.perplexity_increase:+.2f} %",
+    }
 
 
 if __name__ == "__main__":

@@ -15,9 +15,10 @@ from llmasos.engine.trial import require_trial
 from llmasos.errors import BadInputError
 from llmasos.evaluation.compare import compare
 from llmasos.evaluation.perplexity import Settings
-from llmasos.evaluation.texts import Text
+from llmasos.evaluation.texts import Text, make_text
 from llmasos.formats.gguf import TENSOR_TYPES, read_header
 from llmasos.formats.gguf_tensors import open_gguf_model
+from llmasos.importance import own_calibration
 from llmasos.load import Loaded
 from llmasos.locate import Located
 from llmasos.make import made_in
@@ -31,6 +32,8 @@ from llmasos.quantization.requantize import prepare_quantization
 from llmasos.quantization.types import MIXES, TYPES, main_type
 from llmasos.store.manifests import facts_of
 from llmasos.store.store import ModelStore
+
+SAMPLED_BYTES = 8000  # of the text that costs of errors are measured with: some two thousand tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +79,24 @@ class Examination:
         What `choices` says of other things than types stays. Raises BadInputError for a size that can't be reached.
         """
 
+        measuring = replace(self, text=_sample(own_calibration().text))  # not the text that the outcome is judged by
+
         def measure(types: Mapping[str, str]) -> float:
             tried = Choices("Q4_0", allow_requantize=True, types=types)
-            return self.try_out(source, prepare_quantization(source.paths, tried, importance)).divergence
+            return measuring.try_out(source, prepare_quantization(source.paths, tried, importance)).divergence
 
         model = open_gguf_model(source.paths, whole=())
         types = choose_for_target(
             list(model.tensors.values()), model.header.architecture, importance, target, measure, progress=self.progress
         )
         return replace(choices, mix=nearest_mix(types.values()), types=types)
+
+
+def _sample(text: str) -> Text:
+    """Paragraphs from everywhere in it, of `SAMPLED_BYTES` together."""
+    paragraphs = text.split("\n\n")
+    step = max(1, round(len(text.encode()) / SAMPLED_BYTES))
+    return make_text("a part of llmasos' calibration text", "\n\n".join(paragraphs[::step]))
 
 
 def nearest_mix(types: Iterable[str]) -> str:
