@@ -1,10 +1,10 @@
 """What quantizing costs: divergence of answers from those of 16 bits, by mixes without and with an importance matrix,
 and by a type for each tensor that reaches the same size.
 
-    python benchmarks/bench_quality.py FOLDER/reference-f16.gguf [--text HELD-OUT] [--types Q4_K_M IQ4_XS] [--no-targets]
+    python benchmarks/bench_quality.py FOLDER/reference-f16.gguf [--text HELD-OUT] [--types Q4_K_M] [--no-targets]
 
 The model is one that `make_reference_model.py` made: others are refused, as their weights lie on a grid already. The
-text must be none that the model was trained on, nor llmasos' calibration text; without one it is that of `llmasos eval`.
+text must be none that the model was trained on, nor the calibration text; without one it is that of `llmasos eval`.
 """
 
 from __future__ import annotations

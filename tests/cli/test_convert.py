@@ -251,6 +251,7 @@ def test_a_disk_that_fills_up_leaves_the_store_as_it_was(llmasos: Run, llama: Pa
 # Help.
 
 
+@pytest.mark.real  # the model reads a whole text
 def test_the_examples_of_the_help_work(llama: Path, tmp_path: Path, hub: StandInHub, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
     hub.add_huggingface("HuggingFaceTB/SmolLM2-135M", llama)
