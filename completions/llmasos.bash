@@ -73,6 +73,9 @@ _llmasos_grammar() {
                 --mirostat-tau=@text
                 --mirostat-eta=@text
                 --logit-bias=@text
+                --debias=off,self
+                --debias-strength=@text
+                --debias-attributes=@text
                 --grammar=@files
                 --num-beams=@text
                 --length-penalty=@text
@@ -141,6 +144,9 @@ _llmasos_grammar() {
                 --mirostat-tau=@text
                 --mirostat-eta=@text
                 --logit-bias=@text
+                --debias=off,self
+                --debias-strength=@text
+                --debias-attributes=@text
                 --grammar=@files
                 --num-beams=@text
                 --length-penalty=@text
@@ -220,6 +226,9 @@ _llmasos_grammar() {
                 --mirostat-tau=@text
                 --mirostat-eta=@text
                 --logit-bias=@text
+                --debias=off,self
+                --debias-strength=@text
+                --debias-attributes=@text
                 --grammar=@files
                 --context-length=@text
                 --threads=@text

@@ -5,11 +5,11 @@
 function __llmasos_valued
     switch "$argv[1]"
         case run
-            string split ' ' -- '-f --file --system --format --schema --regex --extract -n --count -o --output --prompt-cache --logprobs --timeout --lock --task --to --context --set --server --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --num-beams --length-penalty --early-stopping --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
+            string split ' ' -- '-f --file --system --format --schema --regex --extract -n --count -o --output --prompt-cache --logprobs --timeout --lock --task --to --context --set --server --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --debias --debias-strength --debias-attributes --grammar --num-beams --length-penalty --early-stopping --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
         case chat
-            string split ' ' -- '--session --system --server --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --num-beams --length-penalty --early-stopping --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
+            string split ' ' -- '--session --system --server --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --debias --debias-strength --debias-attributes --grammar --num-beams --length-penalty --early-stopping --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
         case batch
-            string split ' ' -- '-i --input -o --output --input-format --template --system --format --schema --regex --parallel --errors --max-errors --retries --server --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --grammar --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
+            string split ' ' -- '-i --input -o --output --input-format --template --system --format --schema --regex --parallel --errors --max-errors --retries --server --max-tokens --max-seconds --stop --on-overflow --temperature --top-k --top-p --min-p --seed --typical-p --top-n-sigma --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breakers --xtc-probability --xtc-threshold --mirostat --mirostat-tau --mirostat-eta --logit-bias --debias --debias-strength --debias-attributes --grammar --context-length --threads --gpu-layers --kv-type --draft --batch-size --lora'
         case tokens
             string split ' ' -- '-f --file --server'
         case embed
@@ -185,6 +185,9 @@ complete -c llmasos -n "__llmasos_at run" -l mirostat -x -d 'Mirostat: 0 is off,
 complete -c llmasos -n "__llmasos_at run" -l mirostat-tau -x -d 'Mirostat: the surprise to aim at. (default 5)'
 complete -c llmasos -n "__llmasos_at run" -l mirostat-eta -x -d 'Mirostat: how fast it adapts. (default 0.1)'
 complete -c llmasos -n "__llmasos_at run" -l logit-bias -x -d 'TOKEN=BIAS: add to a token\'s logit, `-inf` forbids it. Again for more'
+complete -c llmasos -n "__llmasos_at run" -l debias -x -a 'off self' -d 'self: what prejudice would make likelier becomes less likely; takes the time of an answer more an attribute. (default off)'
+complete -c llmasos -n "__llmasos_at run" -l debias-strength -x -d 'How strongly; 0 changes nothing, 10 a little, 100 much. (default 50)'
+complete -c llmasos -n "__llmasos_at run" -l debias-attributes -x -d 'What is to be lessened, a known attribute or what somebody does who writes so. Again for more. (default (\'gender\', \'race\', \'religion\', \'age\', \'insults\', \'threats\'))'
 complete -c llmasos -n "__llmasos_at run" -l grammar -r -F -d 'GBNF grammar that the answer must keep to: text, or a .gbnf file'
 complete -c llmasos -n "__llmasos_at run" -l num-beams -x -d 'Beam search: follow so many likeliest answers at a time. (default 1)'
 complete -c llmasos -n "__llmasos_at run" -l length-penalty -x -d 'Of a beam search: above 0 prefers long answers, below 0 short ones. (default 1)'
@@ -249,6 +252,9 @@ complete -c llmasos -n "__llmasos_at chat" -l mirostat -x -d 'Mirostat: 0 is off
 complete -c llmasos -n "__llmasos_at chat" -l mirostat-tau -x -d 'Mirostat: the surprise to aim at. (default 5)'
 complete -c llmasos -n "__llmasos_at chat" -l mirostat-eta -x -d 'Mirostat: how fast it adapts. (default 0.1)'
 complete -c llmasos -n "__llmasos_at chat" -l logit-bias -x -d 'TOKEN=BIAS: add to a token\'s logit, `-inf` forbids it. Again for more'
+complete -c llmasos -n "__llmasos_at chat" -l debias -x -a 'off self' -d 'self: what prejudice would make likelier becomes less likely; takes the time of an answer more an attribute. (default off)'
+complete -c llmasos -n "__llmasos_at chat" -l debias-strength -x -d 'How strongly; 0 changes nothing, 10 a little, 100 much. (default 50)'
+complete -c llmasos -n "__llmasos_at chat" -l debias-attributes -x -d 'What is to be lessened, a known attribute or what somebody does who writes so. Again for more. (default (\'gender\', \'race\', \'religion\', \'age\', \'insults\', \'threats\'))'
 complete -c llmasos -n "__llmasos_at chat" -l grammar -r -F -d 'GBNF grammar that the answer must keep to: text, or a .gbnf file'
 complete -c llmasos -n "__llmasos_at chat" -l num-beams -x -d 'Beam search: follow so many likeliest answers at a time. (default 1)'
 complete -c llmasos -n "__llmasos_at chat" -l length-penalty -x -d 'Of a beam search: above 0 prefers long answers, below 0 short ones. (default 1)'
@@ -324,6 +330,9 @@ complete -c llmasos -n "__llmasos_at batch" -l mirostat -x -d 'Mirostat: 0 is of
 complete -c llmasos -n "__llmasos_at batch" -l mirostat-tau -x -d 'Mirostat: the surprise to aim at. (default 5)'
 complete -c llmasos -n "__llmasos_at batch" -l mirostat-eta -x -d 'Mirostat: how fast it adapts. (default 0.1)'
 complete -c llmasos -n "__llmasos_at batch" -l logit-bias -x -d 'TOKEN=BIAS: add to a token\'s logit, `-inf` forbids it. Again for more'
+complete -c llmasos -n "__llmasos_at batch" -l debias -x -a 'off self' -d 'self: what prejudice would make likelier becomes less likely; takes the time of an answer more an attribute. (default off)'
+complete -c llmasos -n "__llmasos_at batch" -l debias-strength -x -d 'How strongly; 0 changes nothing, 10 a little, 100 much. (default 50)'
+complete -c llmasos -n "__llmasos_at batch" -l debias-attributes -x -d 'What is to be lessened, a known attribute or what somebody does who writes so. Again for more. (default (\'gender\', \'race\', \'religion\', \'age\', \'insults\', \'threats\'))'
 complete -c llmasos -n "__llmasos_at batch" -l grammar -r -F -d 'GBNF grammar that the answer must keep to: text, or a .gbnf file'
 complete -c llmasos -n "__llmasos_at batch" -l context-length -x -d 'Tokens that prompt and answer may have together'
 complete -c llmasos -n "__llmasos_at batch" -l threads -x -d 'Threads to compute with'

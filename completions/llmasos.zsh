@@ -102,6 +102,9 @@ _llmasos_grammar() {
         '*--mirostat-tau=[Mirostat\: the surprise to aim at. (default 5)]:mirostat-tau:()' \
         '*--mirostat-eta=[Mirostat\: how fast it adapts. (default 0.1)]:mirostat-eta:()' \
         '*--logit-bias=[TOKEN=BIAS\: add to a token'\''s logit, `-inf` forbids it. Again for more]:logit-bias:()' \
+        '*--debias=[self\: what prejudice would make likelier becomes less likely; takes the time of an answer more an attribute. (default off)]:debias:_llmasos_choices off self' \
+        '*--debias-strength=[How strongly; 0 changes nothing, 10 a little, 100 much. (default 50)]:debias-strength:()' \
+        '*--debias-attributes=[What is to be lessened, a known attribute or what somebody does who writes so. Again for more. (default ('\''gender'\'', '\''race'\'', '\''religion'\'', '\''age'\'', '\''insults'\'', '\''threats'\''))]:debias-attributes:()' \
         '*--grammar=[GBNF grammar that the answer must keep to\: text, or a .gbnf file]:grammar:_files' \
         '*--num-beams=[Beam search\: follow so many likeliest answers at a time. (default 1)]:num-beams:()' \
         '*--length-penalty=[Of a beam search\: above 0 prefers long answers, below 0 short ones. (default 1)]:length-penalty:()' \
@@ -170,6 +173,9 @@ _llmasos_grammar() {
         '*--mirostat-tau=[Mirostat\: the surprise to aim at. (default 5)]:mirostat-tau:()' \
         '*--mirostat-eta=[Mirostat\: how fast it adapts. (default 0.1)]:mirostat-eta:()' \
         '*--logit-bias=[TOKEN=BIAS\: add to a token'\''s logit, `-inf` forbids it. Again for more]:logit-bias:()' \
+        '*--debias=[self\: what prejudice would make likelier becomes less likely; takes the time of an answer more an attribute. (default off)]:debias:_llmasos_choices off self' \
+        '*--debias-strength=[How strongly; 0 changes nothing, 10 a little, 100 much. (default 50)]:debias-strength:()' \
+        '*--debias-attributes=[What is to be lessened, a known attribute or what somebody does who writes so. Again for more. (default ('\''gender'\'', '\''race'\'', '\''religion'\'', '\''age'\'', '\''insults'\'', '\''threats'\''))]:debias-attributes:()' \
         '*--grammar=[GBNF grammar that the answer must keep to\: text, or a .gbnf file]:grammar:_files' \
         '*--num-beams=[Beam search\: follow so many likeliest answers at a time. (default 1)]:num-beams:()' \
         '*--length-penalty=[Of a beam search\: above 0 prefers long answers, below 0 short ones. (default 1)]:length-penalty:()' \
@@ -248,6 +254,9 @@ _llmasos_grammar() {
         '*--mirostat-tau=[Mirostat\: the surprise to aim at. (default 5)]:mirostat-tau:()' \
         '*--mirostat-eta=[Mirostat\: how fast it adapts. (default 0.1)]:mirostat-eta:()' \
         '*--logit-bias=[TOKEN=BIAS\: add to a token'\''s logit, `-inf` forbids it. Again for more]:logit-bias:()' \
+        '*--debias=[self\: what prejudice would make likelier becomes less likely; takes the time of an answer more an attribute. (default off)]:debias:_llmasos_choices off self' \
+        '*--debias-strength=[How strongly; 0 changes nothing, 10 a little, 100 much. (default 50)]:debias-strength:()' \
+        '*--debias-attributes=[What is to be lessened, a known attribute or what somebody does who writes so. Again for more. (default ('\''gender'\'', '\''race'\'', '\''religion'\'', '\''age'\'', '\''insults'\'', '\''threats'\''))]:debias-attributes:()' \
         '*--grammar=[GBNF grammar that the answer must keep to\: text, or a .gbnf file]:grammar:_files' \
         '*--context-length=[Tokens that prompt and answer may have together]:context-length:()' \
         '*--threads=[Threads to compute with]:threads:()' \

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from llmasos.engine.debias import ROOM_FOR_PREFIX, is_debiased, sequence_count
 from llmasos.engine.options import (
     ALL_OPTIONS,
     AnswerOptions,
@@ -64,6 +65,9 @@ class LocalModel:
     def answering(self, wanted: Wanted, *, parallel: int, cells: int = 0, kept: int = 0) -> Iterator[LocalAnswering]:
         with self._loaded_for(wanted) as (loaded, prompter):
             prompt_tokens = len(prompter.prompt(wanted.text).tokens)
+            if is_debiased(self.sampling):
+                prompt_tokens += ROOM_FOR_PREFIX
+                cells = cells or parallel * (prompt_tokens + loaded.answer_tokens)
             with loaded.start(prompt_tokens, parallel=parallel, cells=cells, kept=kept) as engine:
                 tell_plan(loaded, verbose=wanted.is_verbose)
                 if wanted.prompt_cache:
@@ -131,7 +135,7 @@ class LocalModel:
         return (
             isinstance(other, LocalModel)
             and (self.located, self.loading) == (other.located, other.loading)
-            and self.beams.num_beams == other.beams.num_beams
+            and sequence_count(self.sampling, self.beams) == sequence_count(other.sampling, other.beams)
         )
 
     def names(self) -> list[str]:
@@ -277,7 +281,9 @@ class LocalAnswering:
             fitted = self._prompter.fit(text, self._engine, self._model.limits.on_overflow)
             if fitted.note:
                 tell(fitted.note)
-            self._made = text, replace(asked, tokens=fitted.tokens)
+            is_whole = fitted.tokens == asked.tokens
+            place = asked.question_at if is_whole else None
+            self._made = text, replace(asked, tokens=fitted.tokens, question_at=place)
         return self._made[1]
 
 

@@ -58,7 +58,14 @@ class Asking:
             own = None if listener is None else functools.partial(listener, number)
             sequences.append(
                 self._engine.submit(
-                    tokens, sampling, limits, beams, scores=request.scores, listener=own, shown=request.shown
+                    tokens,
+                    sampling,
+                    limits,
+                    beams,
+                    scores=request.scores,
+                    listener=own,
+                    shown=request.shown,
+                    question_at=request.question_at,
                 )
             )
         return sequences

@@ -74,6 +74,9 @@ class Wanted(TypedDict, total=False):
     mirostat_tau: float
     mirostat_eta: float
     logit_bias: Sequence[str]
+    debias: str
+    debias_strength: float
+    debias_attributes: Sequence[str]
     format: str
     schema: Any
     regex: str
@@ -100,7 +103,10 @@ class Chatting(Wanted, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What one call asks for, in the engine's words; `shown` are control tokens that belong to the text."""
+    """What one call asks for, in the engine's words.
+
+    `shown` are control tokens that belong to the text, `question_at` is where a conversation's last question begins.
+    """
 
     sampling: SamplingOptions
     limits: AnswerOptions
@@ -108,6 +114,7 @@ class Request:
     count: int
     max_length: int | None
     shown: frozenset[int] = frozenset()
+    question_at: int | None = None
     scores: ScoreOptions | None = None
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 
 from llmasos.batch.batch import BYTES_A_TOKEN, Batch, Nature, Survey
 from llmasos.batch.workers import EmbeddingWorker, TextWorker, Worker
+from llmasos.engine.debias import MOST_ATTRIBUTES, sequence_count
 from llmasos.engine.engine import Engine
 from llmasos.engine.options import AnswerOptions, ChatOptions, LoadOptions, SamplingOptions
 from llmasos.formats.gguf import read_header
@@ -19,6 +20,7 @@ from llmasos.openai.bodies import Defaults
 from llmasos.openai.interface import EmbeddingInterface, TextInterface
 from llmasos.progress import Progress
 
+MOST_DEBIASED = 1 + MOST_ATTRIBUTES  # at a time, for one answer
 MOST_AT_A_TIME = 32  # more gain little and cost memory; see benchmarks/bench_batch.py
 
 
@@ -78,17 +80,17 @@ class LocalBatchModel:
             interface = TextInterface(
                 loaded.model, loaded.template, name, Defaults(self.sampling, self.limits, self.chatting, system)
             )
-            with start_engine(loaded, batch.parallel, survey) as engine:
+            with start_engine(loaded, batch.parallel, survey, sequence_count(self.sampling)) as engine:
                 parallel = engine.parallel
                 self.started(loaded, parallel)
                 yield TextWorker(engine, interface, name, most=2 * parallel, has_own_seeds=self.loading.deterministic)
 
 
-def start_engine(loaded: Loaded, asked: int | None, survey: Survey) -> Engine:
-    """An engine for as many at a time as were asked for, or as the memory has room for."""
-    parallel = asked or min(MOST_AT_A_TIME, survey.left)
+def start_engine(loaded: Loaded, asked: int | None, survey: Survey, least: int = 1) -> Engine:
+    """An engine for as many at a time as were asked for, or as the memory has room for, or at least so many."""
+    parallel = asked or max(min(MOST_AT_A_TIME, survey.left), MOST_DEBIASED if survey.debiased else least)
     if loaded.options.deterministic and asked is None:
-        parallel = 1  # each pass is of one alone
+        parallel = least  # each pass is of one alone
     each = survey.tokens_each
     return loaded.start(
         survey.longest_body_bytes // BYTES_A_TOKEN,

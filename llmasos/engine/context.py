@@ -107,6 +107,11 @@ class Context:
         self.is_recurrent = lib.llama_model_is_recurrent(model.handle) or lib.llama_model_is_hybrid(model.handle)
         self._batch = Batch(self.batch_size)
 
+    @property
+    def shares_cells(self) -> bool:
+        """Whether sequences hold once what they begin with alike."""
+        return self.options.pooled and not self.options.one_by_one and not self.is_recurrent
+
     def decode(self, readings: Sequence[Reading]) -> list[int]:
         """One forward pass of at most `batch_size` tokens; for each reading the index of its last token's logits.
 

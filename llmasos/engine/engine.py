@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from llmasos.engine.background import Background
 from llmasos.engine.context import Context
+from llmasos.engine.debias import cells_needed, is_debiased, prefixed, require_meaning
 from llmasos.engine.grammar.soundness import examine
 from llmasos.engine.model import Model
 from llmasos.engine.options import AnswerOptions, BeamOptions, SamplingOptions, ScoreOptions
@@ -75,11 +76,13 @@ class Engine:
         scores: ScoreOptions | None = None,
         listener: Callable[[Event], None] | None = None,
         shown: frozenset[int] = frozenset(),
+        question_at: int | None = None,
     ) -> Sequence:
         """Queues a prompt; iterate over the result for its pieces, of which a search with `beams` has none.
 
         A `listener` is given the pieces, and at last the Answer or an error, in the engine's thread instead; it must
-        neither wait nor fail. Control tokens leave no text behind, but for those `shown`. Raises PromptTooLongError if
+        neither wait nor fail. Control tokens leave no text behind, but for those `shown`. `question_at` is where in a
+        conversation its last question begins, for what is debiased. Raises PromptTooLongError if
         the context can't hold the prompt and a token more, BadInputError for an empty prompt, token ids that the model
         does not have, or a grammar that can't be followed, BusyError if too many wait already, UsageError for more
         beams than the context is made for.
@@ -93,9 +96,10 @@ class Engine:
             raise PromptTooLongError(len(tokens), self.context.length)
         if beams is not None and beams.num_beams > self.parallel:
             raise UsageError(f"{beams.num_beams} beams are more than the {self.parallel} that go on at a time")
+        prefixed = self._prefixed(tokens, sampling, limits, beams, scores, question_at) if is_debiased(sampling) else []
         if sampling.grammar is not None:
             examine(sampling.grammar)  # here, where others need not wait for it
-        sequence = Sequence(tokens, sampling, limits, beams, scores, listener, shown)
+        sequence = Sequence(tokens, sampling, limits, beams, scores, listener, shown, prefixed)
         with self._changing:
             if self._is_closing:
                 raise LlmasosError("the engine is closed")
@@ -104,6 +108,43 @@ class Engine:
             self._submitted.add(sequence)
             self._arrived.put(sequence)
         return sequence
+
+    def _prefixed(
+        self,
+        tokens: list[int],
+        sampling: SamplingOptions,
+        limits: AnswerOptions,
+        beams: BeamOptions | None,
+        scores: ScoreOptions | None,
+        question_at: int | None,
+    ) -> list[list[int]]:
+        """The prompts by which an answer to this one is debiased."""
+        require_meaning(sampling, has_beams=beams is not None, shifts=limits.on_overflow == "shift")
+        if question_at and scores and scores.prompt_from is not None and scores.prompt_from < question_at:
+            raise UsageError("what stands before a question has no debiased scores")
+        model = self.model
+        begins = model.adds("bos") and tokens[0] == model.special_token("bos")
+        made = prefixed(
+            tokens,
+            sampling,
+            question_at,
+            begins,
+            lambda text: model.tokenize(text, add_special=False, parse_special=False),
+        )
+        count, longest = 1 + len(made), max(map(len, made))
+        if count > self.parallel:
+            raise UsageError(
+                f"{count - 1} attributes need {count} sequences at a time, and {self.parallel} go on",
+                hint="give fewer debias_attributes, or let more go on at a time",
+            )
+        if longest >= self.context.length:
+            raise PromptTooLongError(longest, self.context.length)
+        if cells_needed(tokens, made, shares=self.context.shares_cells) + count > self.context.capacity:
+            raise BadInputError(
+                f"the prompt and {count - 1} copies of it do not fit into the {self.context.capacity} tokens of all",
+                hint="give fewer debias_attributes, a longer context, or a shorter prompt",
+            )
+        return made
 
     def cancel(self, sequence: Sequence) -> None:
         """Ends a sequence; what it has so far stays its answer."""
