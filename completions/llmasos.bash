@@ -6,7 +6,7 @@
 _llmasos_grammar() {
     case $1 in
         '')
-            arguments='run,chat,batch,tokens,embed,rerank,serve,ps,stop,pull,list,show,create,cp,rm,import,verify,prune,convert,quantize,export'
+            arguments='run,chat,batch,tokens,embed,rerank,serve,ps,stop,pull,list,show,create,cp,rm,import,verify,prune,convert,quantize,export,eval'
             options='
                 --help
                 --version
@@ -498,6 +498,38 @@ _llmasos_grammar() {
                 --help
             '
             ;;
+        eval)
+            arguments='perplexity'
+            options='
+                --help
+            '
+            ;;
+        'eval perplexity')
+            arguments='@references'
+            options='
+                -f=@files
+                --file=@files
+                --context=@text
+                --mode=chunks,rolling
+                --stride=@text
+                --json
+                --offline
+                -v
+                --verbose
+                --threads=@text
+                --gpu-layers=@text
+                --kv-type=f16,bf16,f32,q8_0,q5_1,q5_0,q4_1,q4_0
+                --flash-attention
+                --no-flash-attention
+                --batch-size=@text
+                --lora=@text
+                --mmap
+                --no-mmap
+                --mlock
+                --no-mlock
+                --help
+            '
+            ;;
         *)
             arguments=''
             options=''
@@ -508,6 +540,7 @@ _llmasos_grammar() {
 _llmasos() {
     local IFS=$' \t\n'
     local words=() current='' program command='' kind='' ended='' position=0 arguments options word
+    local groups='eval'
     COMPREPLY=()
     _llmasos_split
     program=${words[0]/#\~/$HOME}
@@ -519,8 +552,8 @@ _llmasos() {
             ended=yes
         elif [[ -z $ended && $word == -?* ]]; then
             _llmasos_set_kind "$word"
-        elif [[ -z $command ]]; then
-            command=$word
+        elif [[ -z $command || " $groups " == *" $command "* ]]; then
+            command=${command:+$command }$word
             _llmasos_grammar "$command"
         else
             position=$((position + 1))

@@ -36,6 +36,8 @@ function __llmasos_valued
             string split ' ' -- '--type -t --as --output -o --tensor-type --output-type --embedding-type --prune-layers'
         case export
             string split ' ' -- '--type -t'
+        case 'eval perplexity'
+            string split ' ' -- '-f --file --context --mode --stride --threads --gpu-layers --kv-type --batch-size --lora'
     end
 end
 
@@ -51,6 +53,7 @@ end
 # Succeeds where the command is $argv[1] and, if $argv[2] is given, where its argument of that number stands, `2-`
 # meaning the second or a later one.
 function __llmasos_at
+    set -l groups eval
     set -l words (__llmasos_words)
     set -e words[1]
     set -l command ''
@@ -62,8 +65,8 @@ function __llmasos_at
             set ended yes
         else if test $ended = no; and string match -qr -- '^-.' $words[1]
             contains -- $words[1] $valued; and set -e words[2]
-        else if test -z "$command"
-            set command $words[1]
+        else if test -z "$command"; or contains -- "$command" $groups
+            set command (string trim -- "$command $words[1]")
             set valued (__llmasos_valued $command)
         else
             set position (math $position + 1)
@@ -127,6 +130,8 @@ complete -c llmasos -n "__llmasos_at ''" -a prune -d 'Deletes files that no mode
 complete -c llmasos -n "__llmasos_at ''" -a convert -d 'Converts a Hugging Face checkpoint (safetensors or PyTorch\'s own format) to GGUF, quantized on the way if asked'
 complete -c llmasos -n "__llmasos_at ''" -a quantize -d 'Quantizes a model: a stored one, a GGUF file or a checkpoint, into any of llama.cpp\'s types'
 complete -c llmasos -n "__llmasos_at ''" -a export -d 'Makes a Hugging Face checkpoint of a GGUF, its weights dequantized: for transformers, PEFT and other trainers'
+complete -c llmasos -n "__llmasos_at ''" -a eval -d 'Measures a model: how well it foresees a text, and what changing it has cost'
+complete -c llmasos -n "__llmasos_at eval" -a perplexity -d 'Measures how well a model foresees a text: its perplexity, by llama-perplexity\'s definition'
 complete -c llmasos -n "__llmasos_at run" -s f -r -F -d 'Put this file\'s text before the prompt. Again for more'
 complete -c llmasos -n "__llmasos_at run" -l file -r -F -d 'Put this file\'s text before the prompt. Again for more'
 complete -c llmasos -n "__llmasos_at run" -l lines -d 'Every line piped in, or of the files, is a prompt, PROMPT stands before each, and each answer is one line: spaces stand for its line ends, which only --json keeps'
@@ -526,3 +531,26 @@ complete -c llmasos -n "__llmasos_at export" -l offline -d 'Never use the networ
 complete -c llmasos -n "__llmasos_at export" -l help -d 'Show how it is called'
 complete -c llmasos -n "__llmasos_at export 1" -a '(__llmasos_references)'
 complete -c llmasos -n "__llmasos_at export 2" -F
+complete -c llmasos -n "__llmasos_at eval" -l help -d 'Show how it is called'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -s f -r -F -d 'The text to measure with; without, one that llmasos brings'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l file -r -F -d 'The text to measure with; without, one that llmasos brings'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l context -x -d 'Tokens that are read together'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l mode -x -a 'chunks rolling' -d 'Score the second half of each chunk, as llama-perplexity does, or every token once, as lm-eval does'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l stride -x -d 'With rolling: how far one window is from the next; less takes longer'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l json -d 'Print JSON'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l offline -d 'Never use the network'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -s v -d 'Say what was chosen and why, and show the engine\'s log'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l verbose -d 'Say what was chosen and why, and show the engine\'s log'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l threads -x -d 'Threads to compute with'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l gpu-layers -x -d 'Layers to put on the GPU; 0 for none'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l kv-type -x -a 'f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0' -d 'How the context\'s keys and values are stored'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l flash-attention -d 'Compute attention in the memory-saving way'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l no-flash-attention -d 'Compute attention in the memory-saving way'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l batch-size -x -d 'Tokens of the prompt that are read at once. (default 512)'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l lora -x -d 'NAME or NAME:SCALE: add this LoRA adapter, a stored one or a GGUF file. Again for more'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l mmap -d 'Map the file into memory instead of reading it. (default on)'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l no-mmap -d 'Map the file into memory instead of reading it. (default on)'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l mlock -d 'Keep the model in memory, never swapped out'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l no-mlock -d 'Keep the model in memory, never swapped out'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l help -d 'Show how it is called'
+complete -c llmasos -n "__llmasos_at 'eval perplexity' 1" -a '(__llmasos_references)'

@@ -27,6 +27,7 @@ _llmasos() {
     'convert:Converts a Hugging Face checkpoint (safetensors or PyTorch'\''s own format) to GGUF, quantized on the way if asked'
     'quantize:Quantizes a model: a stored one, a GGUF file or a checkpoint, into any of llama.cpp'\''s types'
     'export:Makes a Hugging Face checkpoint of a GGUF, its weights dequantized: for transformers, PEFT and other trainers'
+    'eval:Measures a model: how well it foresees a text, and what changing it has cost'
   )
   program=${program/#\~/$HOME}
   _arguments -C '(- *)--help[Show how it is called]' '(- *)--version[Show the version]' \
@@ -509,6 +510,50 @@ _llmasos_grammar() {
         '*--help[Show how it is called]' \
         '1:model:_llmasos_references' \
         '2:dir:_files'
+      ;;
+    eval)
+      _llmasos_group eval \
+        'perplexity:Measures how well a model foresees a text: its perplexity, by llama-perplexity'\''s definition'
+      ;;
+    'eval perplexity')
+      _arguments -S \
+        '*-f+[The text to measure with; without, one that llmasos brings]:f:_files' \
+        '*--file=[The text to measure with; without, one that llmasos brings]:file:_files' \
+        '*--context=[Tokens that are read together]:context:()' \
+        '*--mode=[Score the second half of each chunk, as llama-perplexity does, or every token once, as lm-eval does]:mode:_llmasos_choices chunks rolling' \
+        '*--stride=[With rolling\: how far one window is from the next; less takes longer]:stride:()' \
+        '*--json[Print JSON]' \
+        '*--offline[Never use the network]' \
+        '*-v[Say what was chosen and why, and show the engine'\''s log]' \
+        '*--verbose[Say what was chosen and why, and show the engine'\''s log]' \
+        '*--threads=[Threads to compute with]:threads:()' \
+        '*--gpu-layers=[Layers to put on the GPU; 0 for none]:gpu-layers:()' \
+        '*--kv-type=[How the context'\''s keys and values are stored]:kv-type:_llmasos_choices f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0' \
+        '*--flash-attention[Compute attention in the memory-saving way]' \
+        '*--no-flash-attention[Compute attention in the memory-saving way]' \
+        '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
+        '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
+        '*--mmap[Map the file into memory instead of reading it. (default on)]' \
+        '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
+        '*--mlock[Keep the model in memory, never swapped out]' \
+        '*--no-mlock[Keep the model in memory, never swapped out]' \
+        '*--help[Show how it is called]' \
+        '1:model:_llmasos_references'
+      ;;
+  esac
+}
+
+# Completes the commands $2... (NAME:MEANING) below the command $1, and what follows them.
+_llmasos_group() {
+  local group=$1
+  local -a commands=("${@:2}")
+  _arguments -C '(- *)--help[Show how it is called]' '1: :->command' '*:: :->rest'
+  case $state in
+    command) _describe -t commands command commands ;;
+    rest)
+      curcontext="${curcontext%:*:*}:llmasos-$group-$words[1]:"
+      words[1]="$group $words[1]"
+      _llmasos_grammar
       ;;
   esac
 }

@@ -8,6 +8,7 @@
     │   ├── CorruptModelError       a model file that is broken
     │   ├── UnsuitableTypeError     weights that can't have the type asked for, but another
     │   └── PromptTooLongError      a prompt longer than the context
+    ├── QualityGateError        6   measured, and worse than was allowed
     ├── TryAgainError          75   a later try may work
     │   ├── NetworkError            the network or the other side failed
     │   ├── BusyError               somebody else holds the lock
@@ -97,6 +98,10 @@ class PromptTooLongError(BadInputError):
         super().__init__(f"{name} is {prompt_tokens} tokens long and the context holds {context_length}", hint=hint)
         self.prompt_tokens = prompt_tokens
         self.context_length = context_length
+
+
+class QualityGateError(LlmasosError):
+    exit_code = 6
 
 
 class TryAgainError(LlmasosError):

@@ -18,6 +18,7 @@ from llmasos.engine.model import ModelOptions, load_model
 from llmasos.engine.options import LoadOptions
 from llmasos.engine.pooled import PooledOptions
 from llmasos.engine.ranker import Ranker
+from llmasos.engine.scheduler import LOGIT_ROWS
 from llmasos.engine.trial import is_tried, require_trial
 from llmasos.errors import BadInputError, UsageError
 from llmasos.formats.gguf import GgufHeader, read_header
@@ -96,7 +97,14 @@ class Loaded:
             raise
 
     def start(
-        self, prompt_tokens: int, *, parallel: int = 1, cells: int = 0, kept: int = 0, cells_each: int = 0
+        self,
+        prompt_tokens: int,
+        *,
+        parallel: int = 1,
+        cells: int = 0,
+        kept: int = 0,
+        cells_each: int = 0,
+        logit_rows: int = LOGIT_ROWS,
     ) -> Engine:
         """An engine whose context has room for that prompt and an answer, as far as the model and the memory allow.
 
@@ -104,7 +112,8 @@ class Loaded:
         answers to the one prompt if it is 0. `kept` more sequences are remembered for those that begin like them.
         With `cells_each` fewer are worked on where the memory does not hold so many tokens of each.
         Each has a context of its own, which is faster, where that takes no more than `cells` or no shared cache is
-        wanted: then there may be fewer, and none more are remembered.
+        wanted: then there may be fewer, and none more are remembered. Of what is scored `logit_rows` rows are made at a
+        time.
         """
         wishes = self._wishes(prompt_tokens + self.answer_tokens)
         length = plan_context(self.plan, self.shape, self.machine, wishes).context_length
@@ -127,6 +136,7 @@ class Loaded:
             kept,
             adapts=self.options.threads is None,
             guesses=self.options.speculation,
+            logit_rows=logit_rows,
         )
         if apart:
             fitting = max(1, self.plan.cells // self.plan.context_length)

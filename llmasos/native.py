@@ -125,6 +125,12 @@ def entropy(rows: Array) -> Doubles:
     return _each(rows, _entropy)
 
 
+def ranks(rows: Array, tokens: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """The place (rows) of a token among a row's logits by their size, 1 for the greatest; equal ones share the best."""
+    rows = _readable(rows)
+    return np.array([1 + np.count_nonzero(row > row[token]) for row, token in zip(rows, tokens, strict=True)], np.int64)
+
+
 def divergence(rows: Array, others: Array) -> Doubles:
     """Kullback and Leibler's D(row || other) in nats of each row's distribution and the other's (rows).
 

@@ -46,6 +46,11 @@ class Home:
         return self.root / "sessions"
 
     @property
+    def history(self) -> Path:
+        """What was measured."""
+        return self.root / "history"
+
+    @property
     def chat_history(self) -> Path:
         """What was typed in chats, for the arrow keys."""
         return self.root / "chat_history"

@@ -16,7 +16,7 @@ from llmasos.files import DISK_FULL
 from llmasos_cli.beginning import beginning
 from llmasos_cli.output import ReaderLeftError, note, write
 
-MODELS, MAKE, USE, SERVE = "Models", "Make", "Use", "Serve"
+MODELS, MAKE, USE, SERVE, MEASURE = "Models", "Make", "Use", "Serve", "Measure"
 COMMANDS = {
     "run": USE,
     "chat": USE,
@@ -39,7 +39,10 @@ COMMANDS = {
     "convert": MAKE,
     "quantize": MAKE,
     "export": MAKE,
+    "eval": MEASURE,
 }
+SUBCOMMANDS = {"eval": ("perplexity",)}
+STORIES = {"eval": "Measures a model: how well it foresees a text, and what changing it has cost."}
 INTERRUPTED = 130
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 ClickError: type[Any] = typer.BadParameter.__mro__[2]  # the base of what Typer raises for a wrong call
@@ -49,20 +52,43 @@ class LazyGroup(TyperGroup):
     """Imports a command when it is called for, and all of them only to list them."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return list(COMMANDS)
+        return list(SUBCOMMANDS.get(self.name or "", COMMANDS))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        return load_command(cmd_name) if cmd_name in COMMANDS else None
+        above = f"{self.name} " if self.name in SUBCOMMANDS else ""
+        return load_command(above + cmd_name) if cmd_name in self.list_commands(ctx) else None
 
 
-def load_command(name: str) -> Any:
-    """The command of that name, ready to be called."""
-    function = getattr(importlib.import_module(f"llmasos_cli.commands.{name}_command"), f"{name}_command")
+def all_commands() -> list[str]:
+    """Every command as it is typed, those below another behind it: `eval`, `eval perplexity`."""
+    return [each for name in COMMANDS for each in (name, *(f"{name} {below}" for below in SUBCOMMANDS.get(name, ())))]
+
+
+def load_command(typed: str) -> Any:
+    """The command that is typed so, ready to be called."""
+    if typed in SUBCOMMANDS:
+        return _load_group(typed)
+    *above, name = typed.split()
+    function_name = f"{name.replace('-', '_')}_command"
+    module = importlib.import_module(".".join(["llmasos_cli.commands", *above, function_name]))
     single = typer.Typer(add_completion=False, rich_markup_mode="rich", context_settings=HELP_NAMES)
-    single.command(name, rich_help_panel=COMMANDS[name], no_args_is_help=False)(function)
+    panel = None if above else COMMANDS[name]
+    single.command(name, rich_help_panel=panel, no_args_is_help=False)(getattr(module, function_name))
     command = typer.main.get_command(single)
     command.name = name
     return command
+
+
+def _load_group(name: str) -> Any:
+    group = typer.Typer(cls=LazyGroup, add_completion=False, rich_markup_mode="rich", context_settings=HELP_NAMES)
+    group.callback(help=STORIES[name], rich_help_panel=COMMANDS[name])(_do_nothing)
+    command = typer.main.get_command(group)
+    command.name = name
+    return command
+
+
+def _do_nothing() -> None:
+    """What a group does before its command."""
 
 
 app = typer.Typer(

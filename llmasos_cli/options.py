@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import Field, fields
 from typing import Annotated, Any
 
@@ -26,12 +26,17 @@ VerboseOption = Annotated[
 Command = Callable[..., None]
 
 
-def takes(options: type[Any], parameter: str, panel: str) -> Callable[[Command], Command]:
-    """Adds a flag for each field of `options`; the command gets those that were given in `parameter`, by field name."""
+def takes(
+    options: type[Any], parameter: str, panel: str, *, without: Collection[str] = ()
+) -> Callable[[Command], Command]:
+    """Adds a flag for each field of `options` but those `without`.
+
+    The command gets those that were given in `parameter`, by field name.
+    """
 
     def decorate(command: Command) -> Command:
         inner = inspect.signature(command)
-        flags = [_flag(options, each, panel) for each in fields(options)]
+        flags = [_flag(options, each, panel) for each in fields(options) if each.name not in without]
         names = {flag.name for flag in flags}
 
         def outer(**values: Any) -> None:

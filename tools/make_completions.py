@@ -51,7 +51,7 @@ class OptionFlag:
 
 @dataclass(frozen=True)
 class Command:
-    """One command; `help` is a single line."""
+    """One command, named as it is typed: `eval perplexity` stands below `eval`. `help` is a single line."""
 
     name: str
     help: str
@@ -86,9 +86,9 @@ def _check(scripts: dict[Path, str]) -> int:
 def read_commands() -> list[Command]:
     """The command line as it is."""
     sys.path.insert(0, str(PROJECT))  # llmasos need not be installed
-    from llmasos_cli.app import COMMANDS, load_command
+    from llmasos_cli.app import all_commands, load_command
 
-    return [_command(name, load_command(name)) for name in COMMANDS]
+    return [_command(name, load_command(name)) for name in all_commands()]
 
 
 def render(shell: str, commands: Sequence[Command]) -> str:
@@ -102,11 +102,30 @@ def render(shell: str, commands: Sequence[Command]) -> str:
 
 
 def _words(command: Command) -> Iterable[str]:
-    yield command.name
+    yield from command.name.split()
     for option in command.options:
         yield from (*option.names, *option.choices)
     for argument in command.arguments:
         yield from argument.choices
+
+
+def _below(commands: Sequence[Command], name: str) -> list[Command]:
+    """The commands that stand directly below the one of that name; those of the first level if it is empty."""
+    return [each for each in commands if each.name.rpartition(" ")[0] == name]
+
+
+def _groups(commands: Sequence[Command]) -> list[str]:
+    """The names of the commands below which others stand."""
+    return [each.name for each in commands if _below(commands, each.name)]
+
+
+def _last_word(command: Command) -> str:
+    return command.name.rpartition(" ")[2]
+
+
+def _label(name: str) -> str:
+    """A name where the shell reads one word."""
+    return f"'{name}'" if " " in name or not name else name
 
 
 # --- from Typer's commands to ours ---
@@ -160,13 +179,17 @@ def _one_line(text: str | None) -> str:
 
 
 def _bash(commands: Sequence[Command]) -> dict[str, list[str]]:
-    root = Command("''", "", (HELP, VERSION), (Argument("command", tuple(each.name for each in commands)),))
-    return {"GRAMMAR": [line for command in (root, *commands) for line in _bash_case(command)]}
+    root = Command("", "", (HELP, VERSION))
+    return {
+        "GROUPS": [f"    local groups='{' '.join(_groups(commands))}'"],
+        "GRAMMAR": [line for each in (root, *commands) for line in _bash_case(each, _below(commands, each.name))],
+    }
 
 
-def _bash_case(command: Command) -> Iterable[str]:
+def _bash_case(command: Command, below: Sequence[Command]) -> Iterable[str]:
     kinds = [_bash_kind(each) + ("..." if each.repeats else "") for each in command.arguments]
-    yield f"        {command.name})"
+    kinds += [",".join(map(_last_word, below))] if below else []
+    yield f"        {_label(command.name)})"
     yield f"            arguments='{' '.join(kinds)}'"
     yield "            options='"
     for option in command.options:
@@ -185,19 +208,33 @@ def _bash_kind(value: Argument | OptionFlag) -> str:
 
 def _zsh(commands: Sequence[Command]) -> dict[str, list[str]]:
     return {
-        "COMMANDS": [f"    {_quoted(f'{each.name}:{each.help}')}" for each in commands],
-        "GRAMMAR": [line for command in commands for line in _zsh_case(command)],
+        "COMMANDS": [f"    {_zsh_described(each)}" for each in _below(commands, "")],
+        "GRAMMAR": [line for each in commands for line in _zsh_case(each, _below(commands, each.name))],
     }
 
 
-def _zsh_case(command: Command) -> Iterable[str]:
+def _zsh_described(command: Command) -> str:
+    return _quoted(f"{_last_word(command)}:{command.help}")
+
+
+def _zsh_case(command: Command, below: Sequence[Command]) -> Iterable[str]:
+    yield f"    {_label(command.name)})"
+    yield from _zsh_group(command.name, below) if below else _zsh_arguments(command)
+    yield "      ;;"
+
+
+def _zsh_group(name: str, below: Sequence[Command]) -> Iterable[str]:
+    yield f"      _llmasos_group {name} \\"
+    yield from (f"        {_zsh_described(each)} \\" for each in below[:-1])
+    yield f"        {_zsh_described(below[-1])}"
+
+
+def _zsh_arguments(command: Command) -> Iterable[str]:
     specs = [_zsh_option(name, each) for each in command.options for name in each.names]
     specs += [_zsh_argument(position, each) for position, each in enumerate(command.arguments, 1)]
-    yield f"    {command.name})"
     yield "      _arguments -S \\"
     yield from (f"        {_quoted(spec)} \\" for spec in specs[:-1])
     yield f"        {_quoted(specs[-1])}"
-    yield "      ;;"
 
 
 def _zsh_option(name: str, option: OptionFlag) -> str:
@@ -233,14 +270,19 @@ def _quoted(text: str) -> str:
 def _fish(commands: Sequence[Command]) -> dict[str, list[str]]:
     return {
         "VALUED": [line for command in commands for line in _fish_valued(command)],
-        "COMMANDS": [_fish_line("''", f"-a {each.name}", each.help) for each in commands],
+        "GROUPS": [f"    set -l groups {' '.join(_groups(commands))}"],
+        "COMMANDS": [
+            _fish_line(name, f"-a {_last_word(each)}", each.help)
+            for name in ("", *_groups(commands))
+            for each in _below(commands, name)
+        ],
         "GRAMMAR": [line for command in commands for line in _fish_command(command)],
     }
 
 
 def _fish_valued(command: Command) -> Iterable[str]:
     if names := [name for each in command.options if each.takes_value for name in each.names]:
-        yield f"        case {command.name}"
+        yield f"        case {_label(command.name)}"
         yield f"            string split ' ' -- '{' '.join(names)}'"
 
 
@@ -251,7 +293,7 @@ def _fish_command(command: Command) -> Iterable[str]:
             yield _fish_line(command.name, flag + _fish_value(option), option.help)
     for position, argument in enumerate(command.arguments, 1):
         if source := _fish_source(argument):
-            yield _fish_line(f"{command.name} {position}{'-' if argument.repeats else ''}", source)
+            yield _fish_line(command.name, source, position=f" {position}{'-' if argument.repeats else ''}")
 
 
 def _fish_value(option: OptionFlag) -> str:
@@ -270,9 +312,11 @@ def _fish_source(value: Argument | OptionFlag) -> str:
     return ""
 
 
-def _fish_line(place: str, flags: str, help: str = "") -> str:
+def _fish_line(name: str, flags: str, help: str = "", position: str = "") -> str:
     escaped = help.replace("\\", "\\\\").replace("'", "\\'")
-    return f'complete -c llmasos -n "__llmasos_at {place}" {flags}' + (f" -d '{escaped}'" if help else "")
+    return f'complete -c llmasos -n "__llmasos_at {_label(name)}{position}" {flags}' + (
+        f" -d '{escaped}'" if help else ""
+    )
 
 
 SHELLS = {"bash": _bash, "zsh": _zsh, "fish": _fish}

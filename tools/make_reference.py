@@ -13,7 +13,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from llmasos_cli.app import COMMANDS, load_command
+from llmasos_cli.app import all_commands, load_command
 
 DOCS = Path(__file__).parents[1] / "docs"
 EXIT_CODES = {
@@ -23,6 +23,7 @@ EXIT_CODES = {
     3: "model not found",
     4: "does not fit",
     5: "bad input",
+    6: "a quality gate failed",
     75: "try again later",
     130: "interrupted",
     143: "terminated",
@@ -74,7 +75,7 @@ In the home: ready-made tasks of your own.
 
 
 def main() -> int:
-    commands = {name: load_command(name) for name in COMMANDS}
+    commands = {name: load_command(name) for name in all_commands()}
     texts = {DOCS / "commands.md": reference(commands), DOCS / "llmasos.1": manual(commands)}
     if "--check" not in sys.argv:
         for path, text in texts.items():
@@ -103,7 +104,7 @@ def manual(commands: dict[str, Any]) -> str:
 def manual_section(name: str, command: Any) -> str:
     arguments, options = parameters(command)
     story, examples = split_help(command.help)
-    usage = " ".join(each.metavar for each in arguments)
+    usage = usage_of(command, arguments)
     lines = [f".SS {roff(name)}", f".B llmasos {roff(name)}", f".I {roff(usage)}" if usage else "", ".PP", roff(story)]
     if examples:
         lines += [".PP", ".nf", ".RS", *map(roff, examples), ".RE", ".fi"]
@@ -127,14 +128,20 @@ def parameters(command: Any) -> tuple[list[Any], list[Any]]:
     return arguments, [each for each in command.params if each.param_type_name == "option" and not each.hidden]
 
 
+def usage_of(command: Any, arguments: list[Any]) -> str:
+    """What stands behind the command's name; behind that of a group another command."""
+    return "COMMAND ..." if hasattr(command, "list_commands") else " ".join(each.metavar for each in arguments)
+
+
 def describe(name: str, command: Any) -> str:
     arguments, options = parameters(command)
-    usage = " ".join([f"llmasos {name}", *(each.metavar for each in arguments)])
+    usage = f"llmasos {name} {usage_of(command, arguments)}".rstrip()
     story, examples = split_help(command.help)
     lines = [f"\n## {name}\n", f"\n`{usage}`\n", f"\n{story}\n"]
     if examples:
         lines.append("\n" + "".join(f"    {example}\n" for example in examples))
-    lines.append("\n| option | meaning |\n|---|---|\n")
+    if options:
+        lines.append("\n| option | meaning |\n|---|---|\n")
     lines += [f"| {spelling(each)} | {cell(each.help)} |\n" for each in options]
     return "".join(lines)
 

@@ -24,7 +24,8 @@ class Answering:
     def __init__(self, sequence: Sequence, model: Model, *, guesses: bool = False) -> None:
         """Raises BadInputError for sampling that can't be: a grammar that is none, a bias for no token."""
         self.sequence = sequence
-        self.tasks = [Task(list(sequence.prompt_tokens), _first_logits(sequence.scores))]
+        is_alone = sequence.scores is not None and sequence.scores.alone
+        self.tasks = [Task(list(sequence.prompt_tokens), _first_logits(sequence.scores), is_alone)]
         self.cells_beside = 0  # that its tasks hold beside as many each as the first has tokens
         self.shifted_tokens = 0
         self.cached_tokens = 0

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from llmasos.engine.adapter import Adapter, apply_adapters
 from llmasos.engine.bindings import Flag, lib, log, make_quietly
 from llmasos.engine.model import Model
+from llmasos.engine.scheduler import LOGIT_ROWS
 from llmasos.errors import BadInputError, DoesNotFitError, LlmasosError
 from llmasos.hardware.pace import Pace
 from llmasos.hardware.plan import MICRO_BATCH_SIZE
@@ -45,11 +46,11 @@ class Reading:
 class ContextOptions:
     """Lengths in tokens. `flash_attention` None leaves it to llama.cpp.
 
-    `parallel` sequences are worked on at a time, all together have `cells` tokens, or as many as
-    one may have if that is 0. `kept` more may be remembered for those that will begin like them. With `adapts` fewer
-    threads than `threads` compute while others use the cores. Without `pooled` each of them has `context_length` cells
-    of its own. With `one_by_one` each forward pass reads for one of them alone (`reproducible`). With `guesses` tokens
-    are guessed ahead where that pays (`speculation`).
+    `parallel` sequences are worked on at a time, all together have `cells` tokens, or as many as one may have if that
+    is 0. `kept` more may be remembered for those that will begin like them. With `adapts` fewer threads than `threads`
+    compute while others use the cores. Without `pooled` each of them has `context_length` cells of its own. Of prompts
+    that are scored `logit_rows` rows of logits are made at a time. With `one_by_one` each forward pass reads for one of
+    them alone (`reproducible`). With `guesses` tokens are guessed ahead where that pays (`speculation`).
     """
 
     context_length: int
@@ -64,6 +65,7 @@ class ContextOptions:
     pooled: bool = True
     one_by_one: bool = False
     guesses: bool = False
+    logit_rows: int = LOGIT_ROWS
 
     @property
     def sequences(self) -> int:

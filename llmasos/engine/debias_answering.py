@@ -76,6 +76,7 @@ class DebiasAnswering(Answering):
 
     def __init__(self, sequence: Sequence, model: Model, *, shares_cells: bool) -> None:
         super().__init__(sequence, model)
+        shares_cells = shares_cells and not self.tasks[0].is_alone
         needed = cells_needed(sequence.prompt_tokens, sequence.prefixed, shares=shares_cells)
         self.cells_beside = needed - (1 + len(sequence.prefixed)) * len(sequence.prompt_tokens)
         self._strength = sequence.sampling.debias_strength
@@ -94,7 +95,7 @@ class DebiasAnswering(Answering):
             return []
         for tokens, later in zip(self.sequence.prefixed, self._later, strict=True):
             first = None if own.logits_from is None else own.logits_from + later
-            self.tasks.append(Task(tokens[: len(own.tokens) + later], first, width=0, leader=own))
+            self.tasks.append(Task(tokens[: len(own.tokens) + later], first, own.is_alone, width=0, leader=own))
         return self.tasks[1:]
 
     def take_rows(self, task: Task, context: Context, index: int, end: int, count: int) -> None:

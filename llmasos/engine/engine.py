@@ -139,7 +139,8 @@ class Engine:
             )
         if longest >= self.context.length:
             raise PromptTooLongError(longest, self.context.length)
-        if cells_needed(tokens, made, shares=self.context.shares_cells) + count > self.context.capacity:
+        shares = self.context.shares_cells and not (scores and scores.alone)
+        if cells_needed(tokens, made, shares=shares) + count > self.context.capacity:
             raise BadInputError(
                 f"the prompt and {count - 1} copies of it do not fit into the {self.context.capacity} tokens of all",
                 hint="give fewer debias_attributes, a longer context, or a shorter prompt",

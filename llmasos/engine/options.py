@@ -7,8 +7,12 @@ Light: imports nothing of the engine.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from llmasos.settings import option
+
+if TYPE_CHECKING:
+    from llmasos.engine.scores import RowReader
 
 KV_TYPES = ("f16", "bf16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
 OVERFLOWS = ("error", "truncate", "shift", "summarize")
@@ -139,11 +143,15 @@ class ChatOptions:
 class ScoreOptions:
     """Which scores are wanted: of the answer's tokens always, of the prompt's from the one at `prompt_from` on.
 
-    The first token has none, as nothing stands before it. With `top` come so many of the likeliest tokens too.
+    The first token has none, as nothing stands before it. With `top` come so many of the likeliest tokens too. A
+    `reader` is given the prompt's rows in place of all that (`scores.RowReader`). With `alone` nothing is taken over
+    that was read for others: then all is read in the same parts whoever came before, and no digit moves.
     """
 
     prompt_from: int | None = None
     top: int = 0
+    reader: RowReader | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

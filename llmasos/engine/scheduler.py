@@ -15,7 +15,7 @@ from llmasos.engine.cells import Cells, common_length
 
 # Of a prompt, while an answer grows: the time of a pass is about that of its tokens, and the answer waits for it.
 PROMPT_TOKENS_BESIDE_ANSWER = 128
-LOGIT_ROWS = 128  # of logits that are wanted of prompts in one pass: 134 MB for a vocabulary of 262,144
+LOGIT_ROWS = 128  # of logits that are wanted of prompts in one pass, usually: 134 MB for a vocabulary of 262,144
 ROOM_TO_GROW = 16  # free cells for each answer, without which nobody new is let in
 WORTH_WAITING = 32  # tokens that are spared by waiting until another has read them
 LOOKED_AT = 32  # of those who wait, who are asked in one turn whether they can be let in
@@ -25,15 +25,16 @@ LOOKED_AT = 32  # of those who wait, who are asked in one turn whether they can 
 class Task:
     """A sequence as the scheduler sees it: the tokens that the cache is to hold, which grow with the answer.
 
-    `logits_from`: of the tokens from this one on logits are wanted, and not only of the last. `width`: so many tasks it
-    may become (`fork`, `spread`). Who has a `leader` goes on only beside it, in a place that it holds. The last
-    `guessed` tokens are not chosen yet, but guesses, which a pass checks (`settle`). `number` is its place in the
-    cache, -1 while it waits; `read` says how many of the tokens the cache holds, and `spared` how many it held when the
-    task was first let in.
+    `logits_from`: of the tokens from this one on logits are wanted, and not only of the last. `is_alone`: others
+    neither get what it reads nor give it anything. `width`: so many tasks it may become (`fork`, `spread`). Who has a
+    `leader` goes on only beside it, in a place that it holds. The last `guessed` tokens are not chosen yet, but
+    guesses, which a pass checks (`settle`). `number` is its place in the cache, -1 while it waits; `read` says how many
+    of the tokens the cache holds, and `spared` how many when the task was first let in.
     """
 
     tokens: list[int]
     logits_from: int | None = None
+    is_alone: bool = False
     width: int = 1
     leader: Task | None = None
     guessed: int = 0
@@ -69,6 +70,8 @@ class Task:
     @property
     def beginning(self) -> list[int]:
         """What others may have read for it: not the tokens whose logits are wanted, of which the last is one."""
+        if self.is_alone:
+            return []
         last = len(self.tokens) - 1
         return self.tokens[: last if self.logits_from is None else min(last, self.logits_from)]
 
@@ -94,8 +97,11 @@ class Scheduler:
     else is there, and nothing is taken over from others: what is computed for a task depends on nobody.
     """
 
-    def __init__(self, cells: Cells, *, batch_size: int, parallel: int, one_by_one: bool = False) -> None:
+    def __init__(
+        self, cells: Cells, *, batch_size: int, parallel: int, one_by_one: bool = False, logit_rows: int = LOGIT_ROWS
+    ) -> None:
         self.cells = cells
+        self.logit_rows = logit_rows
         self.one_by_one = one_by_one
         self.batch_size = batch_size
         self.parallel = min(parallel, batch_size)  # so that each who runs has a part in every pass
@@ -115,7 +121,8 @@ class Scheduler:
         task.drop_guesses()
         if task in self.running:
             self.running.remove(task)
-            (self.cells.release if keep and not self.one_by_one else self.cells.drop)(task.number)
+            is_kept = keep and not self.one_by_one and not task.is_alone
+            (self.cells.release if is_kept else self.cells.drop)(task.number)
             task.number, task.read = -1, 0
         elif task in self.waiting:
             self.waiting.remove(task)
@@ -270,8 +277,8 @@ class Scheduler:
         room = self.batch_size - sum(task.pending for task in answers)
         if answers:
             room = min(room, PROMPT_TOKENS_BESIDE_ANSWER * max(1, len(prompts) // len(answers)))
-        scored = max(1, LOGIT_ROWS // max(1, sum(task.logits_from is not None for task in prompts)))
-        wanted = [task.pending if task.logits_from is None else min(task.pending, scored) for task in prompts]
+        rows = max(1, self.logit_rows // max(1, sum(task.logits_from is not None for task in prompts)))
+        wanted = [min(task.pending, _tokens_with(rows, task)) for task in prompts]
         shares = share_room(wanted, room)
         return parts + [_part(task, share) for task, share in zip(prompts, shares, strict=True) if share]
 
@@ -292,6 +299,11 @@ class Scheduler:
         """Of the only task that runs, which is never longer than the cache."""
         room = self.cells.capacity - self.cells.used
         return [_part(part.task, min(len(part.tokens), room)) for part in parts if room > 0]
+
+
+def _tokens_with(rows: int, task: Task) -> int:
+    """How many tokens have so many rows of logits that are wanted, from the first on that is to be read."""
+    return task.pending if task.logits_from is None else max(0, task.logits_from - task.read) + rows
 
 
 def _part(task: Task, count: int) -> Part:

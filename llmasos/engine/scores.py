@@ -6,7 +6,7 @@ Rows of logits are reduced as they are made, a part of a pass at a time: there i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,17 +16,31 @@ from llmasos.engine.options import ScoreOptions
 from llmasos.engine.sequence import TokenScore
 
 
+class RowReader(Protocol):
+    """What takes of a prompt's logits whatever it wants; called in the engine's thread, and must not wait."""
+
+    def __call__(self, rows: native.Floats, positions: range, tokens: Sequence[int]) -> None:
+        """Rows (positions, vocabulary), which die with the call, and the tokens that stand behind them, by position.
+
+        What had to make room and is read again comes again.
+        """
+
+
 class ScoreTaker:
     """Belongs to one sequence, and to the engine's thread."""
 
     def __init__(self, options: ScoreOptions, vocabulary_size: int) -> None:
         self._top = options.top
+        self._reader = options.reader
         self._width = vocabulary_size
         self._of_prompt: dict[int, TokenScore] = {}  # by position; what is read again is scored again
         self._of_answer: list[TokenScore] = []
 
     def take_prompt(self, rows: native.Floats, positions: range, tokens: Sequence[int]) -> None:
         """Rows of logits that stand before the tokens at these positions."""
+        if self._reader is not None:
+            self._reader(rows, positions, tokens)
+            return
         for position, score in zip(positions, self._scores(rows, tokens), strict=True):
             self._of_prompt[position] = score
 

@@ -43,7 +43,11 @@ class Worker:
         options = context.options
         cells = Cells(context.capacity, options.sequences, context)
         self.scheduler = Scheduler(
-            cells, batch_size=context.batch_size, parallel=options.parallel, one_by_one=options.one_by_one
+            cells,
+            batch_size=context.batch_size,
+            parallel=options.parallel,
+            one_by_one=options.one_by_one,
+            logit_rows=options.logit_rows,
         )
         self.answering: dict[Task, Answering | BeamAnswering] = {}
         self._drafter = drafter

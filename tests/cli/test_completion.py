@@ -37,6 +37,14 @@ TREE = [
         (Argument("model", completes="references"), Argument("prompt")),
     ),
     Command("rm", "Removes", (OptionFlag(("--force",), "Do"),), (Argument("model", completes="models", repeats=True),)),
+    Command("eval", "Measures"),
+    Command(
+        "eval speed",
+        "How fast",
+        (OptionFlag(("--threads",), "With", takes_value=True),),
+        (Argument("model", completes="references"),),
+    ),
+    Command("eval list", "What was", (OptionFlag(("--help",), "Show"),)),
 ]
 
 
@@ -141,7 +149,10 @@ def test_completion_imports_nothing_that_takes_time(kind: str):
 @pytest.mark.parametrize(
     "line",
     [
-        "arguments='run,rm'",
+        "arguments='run,rm,eval'",
+        "arguments='speed,list'",
+        "'eval speed')",
+        "local groups='eval'",
         "arguments='@references @text'",
         "--file=@files",
         "--kv-type=f16,q8_0",
@@ -166,6 +177,9 @@ def test_the_bash_script_says_what_each_word_can_be(line: str):
         r"'1:model:_llmasos_references'",
         r"'2:prompt:()'",
         r"'*:model:_llmasos_models'",
+        r"_llmasos_group eval",
+        r"'speed:How fast'",
+        r"'eval speed')",
     ],
 )
 def test_the_zsh_script_says_what_each_word_can_be(line: str):
@@ -184,6 +198,9 @@ def test_the_zsh_script_says_what_each_word_can_be(line: str):
         r"""complete -c llmasos -n "__llmasos_at run 1" -a '(__llmasos_references)'""",
         r"""complete -c llmasos -n "__llmasos_at rm 1-" -a '(__llmasos_models)'""",
         r"""string split ' ' -- '-f --file --kv-type --system'""",
+        r"""complete -c llmasos -n "__llmasos_at eval" -a speed -d 'How fast'""",
+        r"""complete -c llmasos -n "__llmasos_at 'eval speed'" -l threads -x -d 'With'""",
+        r"""complete -c llmasos -n "__llmasos_at 'eval speed' 1" -a '(__llmasos_references)'""",
     ],
 )
 def test_the_fish_script_says_what_each_word_can_be(line: str):

@@ -269,5 +269,14 @@ def test_a_variable_may_stand_before_the_command(complete: Complete):
     assert complete("LLMASOS_OFFLINE=1 llmasos show smo").line == "LLMASOS_OFFLINE=1 llmasos show smoke "
 
 
+def test_commands_below_a_command_are_offered_and_completed(complete: Complete):
+    assert "perplexity" in complete("llmasos eval ").candidates
+    assert complete("llmasos eval perp").line == "llmasos eval perplexity "
+    assert complete("llmasos eval perplexity smo").candidates >= {"smoke", "smollm2"}
+    assert complete("llmasos eval perplexity --context 128 smok").line == "llmasos eval perplexity --context 128 smoke "
+    assert complete("llmasos eval perplexity --mode ro").line == "llmasos eval perplexity --mode rolling "
+    assert complete("llmasos eval nonsense ").candidates == set()
+
+
 def test_an_unknown_command_offers_nothing(complete: Complete):
     assert complete("llmasos nonsense ").candidates == set()

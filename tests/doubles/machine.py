@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from doubles.memory import ListMemory
 from llmasos.engine.cells import Cells
-from llmasos.engine.scheduler import Part, Scheduler, Task
+from llmasos.engine.scheduler import LOGIT_ROWS, Part, Scheduler, Task
 
 
 class Machine:
@@ -20,10 +20,13 @@ class Machine:
         parallel: int = 4,
         kept: int = 4,
         one_by_one: bool = False,
+        logit_rows: int = LOGIT_ROWS,
     ) -> None:
         self.memory = ListMemory(capacity)
         cells = Cells(capacity, parallel + kept, self.memory)
-        self.scheduler = Scheduler(cells, batch_size=batch_size, parallel=parallel, one_by_one=one_by_one)
+        self.scheduler = Scheduler(
+            cells, batch_size=batch_size, parallel=parallel, one_by_one=one_by_one, logit_rows=logit_rows
+        )
         self.guess: Callable[[list[int]], list[int]] = lambda tokens: []
 
     def add(self, tokens: list[int], **options: int) -> Task:

@@ -80,11 +80,33 @@ def test_tokens_whose_logits_are_wanted_are_read_in_small_parts():
     task = machine.add(list(range(300)), logits_from=10)
     parts = [machine.step()[0] for _ in range(3)]
     assert [(len(part.tokens), part.logit_count) for part in parts] == [
-        (LOGIT_ROWS, LOGIT_ROWS - 10),
+        (10 + LOGIT_ROWS, LOGIT_ROWS),
         (LOGIT_ROWS, LOGIT_ROWS),
-        (300 - 2 * LOGIT_ROWS, 300 - 2 * LOGIT_ROWS),
+        (290 - 2 * LOGIT_ROWS, 290 - 2 * LOGIT_ROWS),
     ]
     assert task.pending == 1
+
+
+def test_a_context_may_be_made_for_more_rows_of_logits_at_a_time():
+    machine = Machine(batch_size=512, logit_rows=256)
+    machine.add(list(range(512)), logits_from=256)
+    [part] = machine.step()
+    assert (len(part.tokens), part.logit_count) == (512, 256)
+
+
+def test_who_is_alone_neither_gets_what_others_read_nor_leaves_anything():
+    machine = Machine()
+    first = machine.add([1, 2, 3, 4])
+    machine.step()
+    machine.scheduler.end(first)
+    for is_alone, spared in ((True, 0), (False, 4)):
+        task = machine.add([1, 2, 3, 4, 5, 6], is_alone=is_alone)
+        machine.step()
+        assert task.spared == spared
+        machine.scheduler.end(task)
+    assert machine.scheduler.cells.common_prefix([1, 2, 3, 4, 5, 6]) == 6
+    machine.scheduler.end(machine.add([7, 8, 9], is_alone=True))
+    assert machine.scheduler.cells.common_prefix([7, 8, 9]) == 0
 
 
 def test_tokens_whose_logits_are_wanted_are_not_spared():

@@ -1,0 +1,77 @@
+"""What the commands of `llmasos eval` share: the text, the model, how both are named, and that results are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmasos_cli import output
+from llmasos_cli.prompts import read_file
+
+if TYPE_CHECKING:
+    from llmasos.evaluation.texts import Text
+    from llmasos.load import Loaded
+    from llmasos.locate import Located
+    from llmasos_cli.local import LocalModel
+
+NOT_MEASURED = ("context_length", "draft", "speculation", "shared_cache", "deterministic")
+TextOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-f",
+        "--file",
+        help="The text to measure with; without, one that llmasos brings.",
+        metavar="FILE",
+        readable=False,  # whether it can be read is told by the library, with its own exit code
+    ),
+]
+ContextOption = Annotated[int, typer.Option("--context", help="Tokens that are read together.", metavar="N")]
+ModeOption = Annotated[
+    str,
+    typer.Option(
+        "--mode",
+        help="Score the second half of each chunk, as llama-perplexity does, or every token once, as lm-eval does.",
+        metavar="chunks|rolling",
+    ),
+]
+StrideOption = Annotated[
+    int | None,
+    typer.Option("--stride", help="With rolling: how far one window is from the next; less takes longer.", metavar="N"),
+]
+
+
+def read_text(file: Path | None) -> Text:
+    """The file's text, or our own."""
+    from llmasos.evaluation.texts import make_text, own_text
+
+    return own_text() if file is None else make_text(str(file), read_file(file))
+
+
+def find_model(model: str, loading: Mapping[str, Any], *, offline: bool, verbose: bool) -> LocalModel:
+    """The model, pulled if need be, with the loading options of all layers."""
+    from llmasos.engine.bindings import log
+    from llmasos_cli.local import choose_here
+
+    log.is_shown = verbose
+    return choose_here(model, loading, {}, offline=offline, writes=True)
+
+
+def tell_start(verbose: bool) -> Any:
+    """What tells of a model that was loaded."""
+    from llmasos_cli.local import tell_plan, warn_of_unused_gpu
+
+    def tell(loaded: Loaded) -> None:
+        warn_of_unused_gpu(loaded)
+        tell_plan(loaded, verbose=verbose)
+
+    return tell
+
+
+def keep(kind: str, model: Located, settings: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+    """Keeps a result in the history and says where."""
+    from llmasos.evaluation import history
+
+    output.note(f"kept as {history.save(kind, model, settings, result)}")
