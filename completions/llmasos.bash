@@ -95,6 +95,8 @@ _llmasos_grammar() {
                 --draft=@references
                 --batch-size=@text
                 --lora=@text
+                --control-vector=@text
+                --control-layers=@text
                 --mmap
                 --no-mmap
                 --mlock
@@ -166,6 +168,8 @@ _llmasos_grammar() {
                 --draft=@references
                 --batch-size=@text
                 --lora=@text
+                --control-vector=@text
+                --control-layers=@text
                 --mmap
                 --no-mmap
                 --mlock
@@ -245,6 +249,8 @@ _llmasos_grammar() {
                 --draft=@references
                 --batch-size=@text
                 --lora=@text
+                --control-vector=@text
+                --control-layers=@text
                 --mmap
                 --no-mmap
                 --mlock
@@ -290,6 +296,8 @@ _llmasos_grammar() {
                 --draft=@references
                 --batch-size=@text
                 --lora=@text
+                --control-vector=@text
+                --control-layers=@text
                 --mmap
                 --no-mmap
                 --mlock
@@ -322,6 +330,8 @@ _llmasos_grammar() {
                 --draft=@references
                 --batch-size=@text
                 --lora=@text
+                --control-vector=@text
+                --control-layers=@text
                 --mmap
                 --no-mmap
                 --mlock
@@ -499,7 +509,7 @@ _llmasos_grammar() {
             '
             ;;
         eval)
-            arguments='perplexity'
+            arguments='perplexity,steer'
             options='
                 --help
             '
@@ -523,6 +533,37 @@ _llmasos_grammar() {
                 --no-flash-attention
                 --batch-size=@text
                 --lora=@text
+                --control-vector=@text
+                --control-layers=@text
+                --mmap
+                --no-mmap
+                --mlock
+                --no-mlock
+                --help
+            '
+            ;;
+        'eval steer')
+            arguments='@references'
+            options='
+                -f=@files
+                --file=@files
+                --as=@text
+                -o=@files
+                --output=@files
+                --method=mean,pca
+                --json
+                --offline
+                -v
+                --verbose
+                --threads=@text
+                --gpu-layers=@text
+                --kv-type=f16,bf16,f32,q8_0,q5_1,q5_0,q4_1,q4_0
+                --flash-attention
+                --no-flash-attention
+                --batch-size=@text
+                --lora=@text
+                --control-vector=@text
+                --control-layers=@text
                 --mmap
                 --no-mmap
                 --mlock

@@ -125,6 +125,8 @@ _llmasos_grammar() {
         '*--draft=[Let this smaller model of the same family guess ahead, where that pays]:draft:_llmasos_references' \
         '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
         '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
+        '*--control-vector=[NAME or NAME\:SCALE\: add this control vector, a stored one or a GGUF file. Again for more]:control-vector:()' \
+        '*--control-layers=[Add control vectors to the layers A to B alone, counted from 0]:control-layers:()' \
         '*--mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--mlock[Keep the model in memory, never swapped out]' \
@@ -196,6 +198,8 @@ _llmasos_grammar() {
         '*--draft=[Let this smaller model of the same family guess ahead, where that pays]:draft:_llmasos_references' \
         '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
         '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
+        '*--control-vector=[NAME or NAME\:SCALE\: add this control vector, a stored one or a GGUF file. Again for more]:control-vector:()' \
+        '*--control-layers=[Add control vectors to the layers A to B alone, counted from 0]:control-layers:()' \
         '*--mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--mlock[Keep the model in memory, never swapped out]' \
@@ -274,6 +278,8 @@ _llmasos_grammar() {
         '*--draft=[Let this smaller model of the same family guess ahead, where that pays]:draft:_llmasos_references' \
         '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
         '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
+        '*--control-vector=[NAME or NAME\:SCALE\: add this control vector, a stored one or a GGUF file. Again for more]:control-vector:()' \
+        '*--control-layers=[Add control vectors to the layers A to B alone, counted from 0]:control-layers:()' \
         '*--mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--mlock[Keep the model in memory, never swapped out]' \
@@ -318,6 +324,8 @@ _llmasos_grammar() {
         '*--draft=[Let this smaller model of the same family guess ahead, where that pays]:draft:_llmasos_references' \
         '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
         '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
+        '*--control-vector=[NAME or NAME\:SCALE\: add this control vector, a stored one or a GGUF file. Again for more]:control-vector:()' \
+        '*--control-layers=[Add control vectors to the layers A to B alone, counted from 0]:control-layers:()' \
         '*--mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--mlock[Keep the model in memory, never swapped out]' \
@@ -350,6 +358,8 @@ _llmasos_grammar() {
         '*--draft=[Let this smaller model of the same family guess ahead, where that pays]:draft:_llmasos_references' \
         '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
         '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
+        '*--control-vector=[NAME or NAME\:SCALE\: add this control vector, a stored one or a GGUF file. Again for more]:control-vector:()' \
+        '*--control-layers=[Add control vectors to the layers A to B alone, counted from 0]:control-layers:()' \
         '*--mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--mlock[Keep the model in memory, never swapped out]' \
@@ -513,7 +523,8 @@ _llmasos_grammar() {
       ;;
     eval)
       _llmasos_group eval \
-        'perplexity:Measures how well a model foresees a text: its perplexity, by llama-perplexity'\''s definition'
+        'perplexity:Measures how well a model foresees a text: its perplexity, by llama-perplexity'\''s definition' \
+        'steer:Makes a control vector: the directions in which a model'\''s layers tell pairs of prompts apart'
       ;;
     'eval perplexity')
       _arguments -S \
@@ -533,6 +544,36 @@ _llmasos_grammar() {
         '*--no-flash-attention[Compute attention in the memory-saving way]' \
         '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
         '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
+        '*--control-vector=[NAME or NAME\:SCALE\: add this control vector, a stored one or a GGUF file. Again for more]:control-vector:()' \
+        '*--control-layers=[Add control vectors to the layers A to B alone, counted from 0]:control-layers:()' \
+        '*--mmap[Map the file into memory instead of reading it. (default on)]' \
+        '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
+        '*--mlock[Keep the model in memory, never swapped out]' \
+        '*--no-mlock[Keep the model in memory, never swapped out]' \
+        '*--help[Show how it is called]' \
+        '1:model:_llmasos_references'
+      ;;
+    'eval steer')
+      _arguments -S \
+        '*-f+[Pairs of prompts, a line of JSON each\: {"positive"\: …, "negative"\: …}; without, ours against prejudice]:f:_files' \
+        '*--file=[Pairs of prompts, a line of JSON each\: {"positive"\: …, "negative"\: …}; without, ours against prejudice]:file:_files' \
+        '*--as=[Store it under this name]:as:()' \
+        '*-o+[Write this file]:o:_files' \
+        '*--output=[Write this file]:output:_files' \
+        '*--method=[The mean difference of the pairs, or the direction in which the differences lie most]:method:_llmasos_choices mean pca' \
+        '*--json[Print JSON]' \
+        '*--offline[Never use the network]' \
+        '*-v[Say what was chosen and why, and show the engine'\''s log]' \
+        '*--verbose[Say what was chosen and why, and show the engine'\''s log]' \
+        '*--threads=[Threads to compute with]:threads:()' \
+        '*--gpu-layers=[Layers to put on the GPU; 0 for none]:gpu-layers:()' \
+        '*--kv-type=[How the context'\''s keys and values are stored]:kv-type:_llmasos_choices f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0' \
+        '*--flash-attention[Compute attention in the memory-saving way]' \
+        '*--no-flash-attention[Compute attention in the memory-saving way]' \
+        '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
+        '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
+        '*--control-vector=[NAME or NAME\:SCALE\: add this control vector, a stored one or a GGUF file. Again for more]:control-vector:()' \
+        '*--control-layers=[Add control vectors to the layers A to B alone, counted from 0]:control-layers:()' \
         '*--mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--mlock[Keep the model in memory, never swapped out]' \

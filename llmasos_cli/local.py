@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from llmasos_cli.chat.speaker import Speaker
     from llmasos_cli.choices import Chosen
 
-FILES_OF_A_MODEL = ("lora", "draft")
+FILES_OF_A_MODEL = ("lora", "control_vector", "draft")
 WORTH_KEEPING = 32  # tokens that were read anew, for which the file of --prompt-cache is written again
 UNKNOWN_ANSWER_TOKENS = 1024  # room planned for an answer whose length nobody set
 
@@ -200,11 +200,14 @@ def choose_here(
     model: str, flags: Mapping[str, Any], task: Mapping[str, Any], *, offline: bool, writes: bool
 ) -> LocalModel:
     """Pulls the model if need be. The layers: its own parameters, a task's, config.toml, the environment, the flags."""
-    from llmasos.locate import locate, locate_adapter
+    from llmasos.locate import locate, locate_adapter, locate_control_vector
     from llmasos.settings import configured, is_offline, layered, own_parameters
 
-    for adapter in layered(LoadOptions, *configured(LoadOptions), flags).lora if writes else ():
+    asked = layered(LoadOptions, *configured(LoadOptions), flags)
+    for adapter in asked.lora if writes else ():
         locate_adapter(adapter)
+    for vector in asked.control_vector if writes else ():
+        locate_control_vector(vector)
     offline = offline or is_offline()
     located = locate(model, progress=output.make_progress(), offline=offline)
     own, troubles = own_parameters(located.parameters or "{}", *ALL_OPTIONS)
@@ -319,7 +322,7 @@ def installed_names() -> list[str]:
     """Of the models in the store that can be asked."""
     from llmasos.store.store import ModelStore
 
-    return [str(manifest.name) for manifest in ModelStore().models() if not manifest.is_adapter]
+    return [str(manifest.name) for manifest in ModelStore().models() if manifest.kind == "model"]
 
 
 def tell_plan(loaded: Loaded, *, verbose: bool) -> None:

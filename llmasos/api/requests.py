@@ -29,6 +29,8 @@ class Loading(TypedDict, total=False):
     draft: str
     batch_size: int
     lora: Sequence[str]
+    control_vector: Sequence[str]
+    control_layers: str
     mmap: bool
     mlock: bool
 

@@ -55,7 +55,8 @@ class LocalBatchModel:
         else:
             files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in located.paths]
         options = [asdict(each) for each in (self.sampling, self.limits, self.chatting)]
-        return [files, options, system, self.loading.deterministic, self.loading.lora]
+        control = [self.loading.control_vector, self.loading.control_layers]
+        return [files, options, system, self.loading.deterministic, self.loading.lora, *control]
 
     @contextlib.contextmanager
     def working(self, batch: Batch, purpose: Purpose, survey: Survey) -> Iterator[Worker]:

@@ -200,6 +200,12 @@ class LoadOptions:
     lora: tuple[str, ...] = option(
         (), "NAME or NAME:SCALE: add this LoRA adapter, a stored one or a GGUF file. Again for more."
     )
+    control_vector: tuple[str, ...] = option(
+        (), "NAME or NAME:SCALE: add this control vector, a stored one or a GGUF file. Again for more."
+    )
+    control_layers: str | None = option(
+        None, "Add control vectors to the layers A to B alone, counted from 0.", panel=RARE, metavar="A-B"
+    )
     mmap: bool = option(True, "Map the file into memory instead of reading it.", panel=RARE)
     mlock: bool = option(False, "Keep the model in memory, never swapped out.", panel=RARE)
 

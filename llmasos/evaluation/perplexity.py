@@ -22,7 +22,15 @@ from llmasos.locate import Located
 from llmasos.native import Doubles
 from llmasos.progress import Progress
 
-MATTERING = ("gpu_layers", "kv_type", "flash_attention", "batch_size", "lora")  # of loading: these move digits
+MATTERING = (
+    "gpu_layers",
+    "kv_type",
+    "flash_attention",
+    "batch_size",
+    "lora",
+    "control_vector",
+    "control_layers",
+)  # of loading: these move digits
 DEFAULT_CONTEXT, LEAST_CONTEXT = 512, 4
 
 
