@@ -539,6 +539,9 @@ _llmasos_grammar() {
                 --no-mmap
                 --mlock
                 --no-mlock
+                --debias=off,self
+                --debias-strength=@text
+                --debias-attributes=@text
                 --help
             '
             ;;

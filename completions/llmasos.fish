@@ -37,7 +37,7 @@ function __llmasos_valued
         case export
             string split ' ' -- '--type -t'
         case 'eval perplexity'
-            string split ' ' -- '-f --file --context --mode --stride --threads --gpu-layers --kv-type --batch-size --lora --control-vector --control-layers'
+            string split ' ' -- '-f --file --context --mode --stride --threads --gpu-layers --kv-type --batch-size --lora --control-vector --control-layers --debias --debias-strength --debias-attributes'
         case 'eval steer'
             string split ' ' -- '-f --file --as -o --output --method --threads --gpu-layers --kv-type --batch-size --lora --control-vector --control-layers'
     end
@@ -567,6 +567,9 @@ complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l mmap -d 'Map the file
 complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l no-mmap -d 'Map the file into memory instead of reading it. (default on)'
 complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l mlock -d 'Keep the model in memory, never swapped out'
 complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l no-mlock -d 'Keep the model in memory, never swapped out'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l debias -x -a 'off self' -d 'self: what prejudice would make likelier becomes less likely; takes the time of an answer more an attribute. (default off)'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l debias-strength -x -d 'How strongly; 0 changes nothing, 10 a little, 100 much. (default 50)'
+complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l debias-attributes -x -d 'What is to be lessened, a known attribute or what somebody does who writes so. Again for more. (default (\'gender\', \'race\', \'religion\', \'age\', \'insults\', \'threats\'))'
 complete -c llmasos -n "__llmasos_at 'eval perplexity'" -l help -d 'Show how it is called'
 complete -c llmasos -n "__llmasos_at 'eval perplexity' 1" -a '(__llmasos_references)'
 complete -c llmasos -n "__llmasos_at 'eval steer'" -s f -r -F -d 'Pairs of prompts, a line of JSON each: {"positive": …, "negative": …}; without, ours against prejudice'

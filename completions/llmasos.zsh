@@ -550,6 +550,9 @@ _llmasos_grammar() {
         '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--mlock[Keep the model in memory, never swapped out]' \
         '*--no-mlock[Keep the model in memory, never swapped out]' \
+        '*--debias=[self\: what prejudice would make likelier becomes less likely; takes the time of an answer more an attribute. (default off)]:debias:_llmasos_choices off self' \
+        '*--debias-strength=[How strongly; 0 changes nothing, 10 a little, 100 much. (default 50)]:debias-strength:()' \
+        '*--debias-attributes=[What is to be lessened, a known attribute or what somebody does who writes so. Again for more. (default ('\''gender'\'', '\''race'\'', '\''religion'\'', '\''age'\'', '\''insults'\'', '\''threats'\''))]:debias-attributes:()' \
         '*--help[Show how it is called]' \
         '1:model:_llmasos_references'
       ;;

@@ -8,6 +8,7 @@ Light: imports nothing of llama.cpp.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from llmasos.engine.cells import common_length
 from llmasos.engine.options import BeamOptions, SamplingOptions
@@ -36,6 +37,11 @@ Tokenize = Callable[[str], list[int]]
 
 def is_debiased(sampling: SamplingOptions) -> bool:
     return sampling.debias == "self"
+
+
+def described(sampling: SamplingOptions) -> dict[str, Any]:
+    """How it is debiased, as results that depend on it tell."""
+    return {"strength": sampling.debias_strength, "attributes": list(sampling.debias_attributes)}
 
 
 def sequence_count(sampling: SamplingOptions, beams: BeamOptions | None = None) -> int:
