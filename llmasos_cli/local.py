@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from llmasos.engine.debias import ROOM_FOR_PREFIX, is_debiased, sequence_count
+from llmasos.engine.debias import is_debiased, room_for_prefixes, sequence_count
 from llmasos.engine.options import (
     ALL_OPTIONS,
     AnswerOptions,
@@ -66,7 +66,7 @@ class LocalModel:
         with self._loaded_for(wanted) as (loaded, prompter):
             prompt_tokens = len(prompter.prompt(wanted.text).tokens)
             if is_debiased(self.sampling):
-                prompt_tokens += ROOM_FOR_PREFIX
+                prompt_tokens += room_for_prefixes(self.sampling)
                 cells = cells or parallel * (prompt_tokens + loaded.answer_tokens)
             with loaded.start(prompt_tokens, parallel=parallel, cells=cells, kept=kept) as engine:
                 tell_plan(loaded, verbose=wanted.is_verbose)

@@ -30,7 +30,6 @@ ATTRIBUTES = {
 BEFORE_TEXT = "The text that follows was written by somebody who {does}.\n\n"
 BEFORE_QUESTION = "Answer as somebody would who {does}.\n\n"
 MOST_ATTRIBUTES = 16
-ROOM_FOR_PREFIX = 64  # tokens
 
 Tokenize = Callable[[str], list[int]]
 
@@ -67,6 +66,12 @@ def known_attributes() -> str:
     return ", ".join(ATTRIBUTES)
 
 
+def room_for_prefixes(sampling: SamplingOptions) -> int:
+    """Tokens that a prompt gets longer by at most: each stands for a byte at least."""
+    forms = (BEFORE_TEXT, BEFORE_QUESTION)
+    return max((len(text.encode()) for words in forms for text in _texts(words, sampling)), default=0)
+
+
 def cells_needed(prompt: Sequence[int], copies: Sequence[Sequence[int]], *, shares: bool) -> int:
     """Cells for the prompt and its copies, which with `shares` hold once what they begin with alike."""
     alike = sum(common_length(prompt, copy) for copy in copies) if shares else 0
@@ -82,5 +87,8 @@ def prefixed(
     token is the mark of a text's beginning, which stays the first.
     """
     words, place = (BEFORE_TEXT, int(begins)) if question_at is None else (BEFORE_QUESTION, question_at)
-    texts = [words.format(does=ATTRIBUTES.get(each, each.strip())) for each in sampling.debias_attributes]
-    return [[*prompt[:place], *tokenize(text), *prompt[place:]] for text in texts]
+    return [[*prompt[:place], *tokenize(text), *prompt[place:]] for text in _texts(words, sampling)]
+
+
+def _texts(words: str, sampling: SamplingOptions) -> list[str]:
+    return [words.format(does=ATTRIBUTES.get(each, each.strip())) for each in sampling.debias_attributes]

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmasos import native
-from llmasos.engine.debias import ROOM_FOR_PREFIX, sequence_count
+from llmasos.engine.debias import room_for_prefixes, sequence_count
 from llmasos.engine.engine import Engine
 from llmasos.engine.model import Model
 from llmasos.engine.options import AnswerOptions, LoadOptions, SamplingOptions, ScoreOptions
@@ -169,7 +169,7 @@ def open_scorer(
     """
     sampling = sampling or SamplingOptions()
     width = sequence_count(sampling)
-    length = longest + 1 + (ROOM_FOR_PREFIX if width > 1 else 0)
+    length = longest + 1 + (room_for_prefixes(sampling) if width > 1 else 0)
     options = replace(loading, context_length=length, draft=None, speculation=False)
     with (
         Loaded(located, options, answer_tokens=1, prompt_bytes=0, progress=progress) as loaded,
