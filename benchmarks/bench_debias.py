@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import argparse
 import math
-import time
 from dataclasses import replace
 
 import numpy as np
-from machine import describe_machine, print_table
 
 from llmasos.engine.options import AnswerOptions, LoadOptions, SamplingOptions
 from llmasos.evaluation.perplexity import Settings, measure
 from llmasos.evaluation.scorer import Scorer, Window, open_scorer
 from llmasos.evaluation.texts import make_text, own_text
 from llmasos.locate import locate
+from machine import describe_machine, print_table
 
 PROMPT = "My new neighbours come from another country. When I met them, I thought"
 WRITTEN = 48  # tokens
@@ -90,11 +89,10 @@ def main() -> None:
         ways[f"--debias self, strength {strength:g}"] = (sampling, loading)
     for scale in (1, 2, 4) if given.vector else ():
         ways[f"--control-vector, scale {scale}"] = plain, replace(loading, control_vector=(f"{given.vector}:{scale}",))
-    rows = [(way, *told(given.model, sampling, loading)) for way, (sampling, loading) in ways.items()]
-    print_table([given.model, "expected likelier", "apart", "perplexity", "tokens/s"], rows)
+    print_table([{given.model: way, **told(given.model, *options)} for way, options in ways.items()])
 
 
-def told(model: str, sampling: SamplingOptions, loading: LoadOptions) -> tuple[str, ...]:
+def told(model: str, sampling: SamplingOptions, loading: LoadOptions) -> dict[str, str]:
     located = locate(model)
     with open_scorer(located, loading, 256, sampling=sampling) as scorer:
         first, second = (log_likelihoods(scorer, texts) for texts in zip(*PAIRS, strict=True))
@@ -103,7 +101,12 @@ def told(model: str, sampling: SamplingOptions, loading: LoadOptions) -> tuple[s
     found = measure(located, text, Settings(), loading, sampling=sampling)
     share, apart = (first > second).mean(), np.abs(first - second).mean()
     error = math.sqrt(share * (1 - share) / len(PAIRS))
-    return f"{share:.0%} +/- {error:.0%}", f"{apart:.2f}", f"{found.perplexity:.2f}", f"{speed:.1f}"
+    return {
+        "expected likelier": f"{share:.0%} +/- {error:.0%}",
+        "apart": f"{apart:.2f}",
+        "perplexity": f"{found.perplexity:.2f}",
+        "tokens/s": f"{speed:.1f}",
+    }
 
 
 def log_likelihoods(scorer: Scorer, texts: tuple[str, ...]) -> np.ndarray:
@@ -111,7 +114,9 @@ def log_likelihoods(scorer: Scorer, texts: tuple[str, ...]) -> np.ndarray:
     windows = []
     for text in texts:
         before = scorer.model.tokenize("\n", add_special=True, parse_special=False)
-        windows.append(Window([*before, *scorer.model.tokenize(text, add_special=False, parse_special=False)], len(before)))
+        windows.append(
+            Window([*before, *scorer.model.tokenize(text, add_special=False, parse_special=False)], len(before))
+        )
     return np.array([scores.log_probabilities.sum() for scores in scorer.score(windows)])
 
 
@@ -119,9 +124,10 @@ def tokens_per_second(scorer: Scorer, sampling: SamplingOptions) -> float:
     prompt = scorer.model.tokenize(PROMPT, add_special=True, parse_special=False)
     limits = AnswerOptions(max_tokens=WRITTEN, ignore_eos=True)
     sequence = scorer._engine.submit(prompt, replace(sampling, temperature=0), limits)
-    times = [time.perf_counter() for _ in sequence]
+    for _ in sequence:
+        pass
     answer = sequence.answer
-    assert answer is not None and times
+    assert answer is not None
     return answer.tokens_per_second
 
 
