@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 
@@ -138,3 +139,25 @@ def test_what_is_no_control_vector_is_refused(tmp_path: Path, tiny_model: Path):
     broken = write_control_vector(tmp_path / "broken.gguf", {1: np.full(WIDTH, np.nan, np.float32)}, "llama")
     with pytest.raises(CorruptModelError, match="no number"):
         read_directions(broken)
+
+
+def test_files_are_those_of_llama_cpps_tool(tmp_path: Path):
+    """Read by ggml's own Python package, and its files by us, written as the tool does."""
+    vector = directions(*range(1, 12))
+    reader = gguf.GGUFReader(write_control_vector(tmp_path / "ours.gguf", vector, "llama"))
+    assert {tensor.name for tensor in reader.tensors} == {f"direction.{layer}" for layer in vector}
+    assert all(tensor.tensor_type == gguf.GGMLQuantizationType.F32 for tensor in reader.tensors)
+    for tensor in reader.tensors:
+        np.testing.assert_array_equal(tensor.data, vector[int(tensor.name.removeprefix("direction."))])
+
+    writer = gguf.GGUFWriter(tmp_path / "theirs.gguf", "controlvector")
+    writer.add_string("controlvector.model_hint", "llama")
+    writer.add_int32("controlvector.layer_count", len(vector))
+    for layer, direction in vector.items():
+        writer.add_tensor(f"direction.{layer}", direction)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    found = read_directions(tmp_path / "theirs.gguf")
+    assert all((found[layer] == direction).all() for layer, direction in vector.items())
