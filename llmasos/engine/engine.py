@@ -6,6 +6,7 @@ Forward passes run in the engine's thread, so the caller's thread stays free for
 
 from __future__ import annotations
 
+import functools
 import queue
 import threading
 import time
@@ -96,10 +97,11 @@ class Engine:
             raise PromptTooLongError(len(tokens), self.context.length)
         if beams is not None and beams.num_beams > self.parallel:
             raise UsageError(f"{beams.num_beams} beams are more than the {self.parallel} that go on at a time")
-        prefixed = self._prefixed(tokens, sampling, limits, beams, scores, question_at) if is_debiased(sampling) else []
         if sampling.grammar is not None:
             examine(sampling.grammar)  # here, where others need not wait for it
-        sequence = Sequence(tokens, sampling, limits, beams, scores, listener, shown, prefixed)
+        sequence = Sequence(tokens, sampling, limits, beams, scores, listener, shown)
+        if is_debiased(sampling):
+            sequence.prefixed = self._copies(sequence, question_at)
         with self._changing:
             if self._is_closing:
                 raise LlmasosError("the engine is closed")
@@ -109,43 +111,31 @@ class Engine:
             self._arrived.put(sequence)
         return sequence
 
-    def _prefixed(
-        self,
-        tokens: list[int],
-        sampling: SamplingOptions,
-        limits: AnswerOptions,
-        beams: BeamOptions | None,
-        scores: ScoreOptions | None,
-        question_at: int | None,
-    ) -> list[list[int]]:
-        """The prompts by which an answer to this one is debiased."""
-        require_meaning(sampling, has_beams=beams is not None, shifts=limits.on_overflow == "shift")
+    def _copies(self, sequence: Sequence, question_at: int | None) -> list[list[int]]:
+        """The prompts behind prefixes by which an answer is debiased, if it can be."""
+        sampling, scores, prompt, context = sequence.sampling, sequence.scores, sequence.prompt_tokens, self.context
+        has_beams, shifts = sequence.beams is not None, sequence.limits.on_overflow == "shift"
+        require_meaning(sampling, has_beams=has_beams, shifts=shifts)
         if question_at and scores and scores.prompt_from is not None and scores.prompt_from < question_at:
             raise UsageError("what stands before a question has no debiased scores")
-        model = self.model
-        begins = model.adds("bos") and tokens[0] == model.special_token("bos")
-        made = prefixed(
-            tokens,
-            sampling,
-            question_at,
-            begins,
-            lambda text: model.tokenize(text, add_special=False, parse_special=False),
-        )
-        count, longest = 1 + len(made), max(map(len, made))
+        begins = self.model.adds("bos") and prompt[0] == self.model.special_token("bos")
+        tokenize = functools.partial(self.model.tokenize, add_special=False, parse_special=False)
+        copies = prefixed(prompt, sampling, question_at, begins, tokenize)
+        count, longest = 1 + len(copies), max(map(len, copies))
         if count > self.parallel:
             raise UsageError(
                 f"{count - 1} attributes need {count} sequences at a time, and {self.parallel} go on",
                 hint="give fewer debias_attributes, or let more go on at a time",
             )
-        if longest >= self.context.length:
-            raise PromptTooLongError(longest, self.context.length)
-        shares = self.context.shares_cells and not (scores and scores.alone)
-        if cells_needed(tokens, made, shares=shares) + count > self.context.capacity:
+        if longest >= context.length:
+            raise PromptTooLongError(longest, context.length)
+        shares = context.shares_cells and not (scores and scores.alone)
+        if cells_needed(prompt, copies, shares=shares) + count > context.capacity:
             raise BadInputError(
-                f"the prompt and {count - 1} copies of it do not fit into the {self.context.capacity} tokens of all",
+                f"the prompt and {count - 1} copies of it do not fit into the {context.capacity} tokens of all",
                 hint="give fewer debias_attributes, a longer context, or a shorter prompt",
             )
-        return made
+        return copies
 
     def cancel(self, sequence: Sequence) -> None:
         """Ends a sequence; what it has so far stays its answer."""
