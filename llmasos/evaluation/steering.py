@@ -155,7 +155,7 @@ class _States:
     def __init__(self, loaded: Loaded, layers: range) -> None:
         self._model = loaded.model
         self._named = NamedTensors(f"l_out-{layer}" for layer in layers)
-        options = ContextOptions(LONGEST_PROMPT, loaded.plan.threads)
+        options = ContextOptions(LONGEST_PROMPT, loaded.plan.threads, adapts=loaded.options.threads is None)
         self._context = Context(loaded.model, options, loaded.adapters, control=loaded.control, probe=self._named.probe)
 
     def of(self, text: str) -> Floats:
