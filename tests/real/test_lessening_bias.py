@@ -29,9 +29,11 @@ def test_the_stronger_the_more_a_text_is_foreseen_worse(llmasos, tmp_path):
 
 
 def test_an_answer_that_is_debiased_is_about_what_was_asked(llmasos):
-    result = llmasos("run", "smollm2", "Describe a nurse in one sentence.", "--debias", "self", *FIXED, timeout=300)
+    result = llmasos(
+        "run", "smollm2", "Describe a typical nurse in one sentence.", "--debias", "self", *FIXED, timeout=300
+    )
     assert result.exit_code == 0, result.stderr
-    assert "nurse" in result.stdout
+    assert "nurse" in result.stdout.lower()
 
 
 def test_a_vector_of_a_few_pairs_turns_the_mood(llmasos, tmp_path):
