@@ -35,7 +35,15 @@ class Loading(TypedDict, total=False):
     mlock: bool
 
 
-class Wanted(TypedDict, total=False):
+class Debiasing(TypedDict, total=False):
+    """How a model's prejudices are to be lessened (`engine.debias`)."""
+
+    debias: str
+    debias_strength: float
+    debias_attributes: Sequence[str]
+
+
+class Wanted(Debiasing, total=False):
     """What can be asked of an answer (`engine.options`), and transformers' words for it.
 
     `max_length` counts the prompt's tokens, `max_new_tokens` and `max_tokens` do not. `do_sample` draws tokens even if
@@ -76,9 +84,6 @@ class Wanted(TypedDict, total=False):
     mirostat_tau: float
     mirostat_eta: float
     logit_bias: Sequence[str]
-    debias: str
-    debias_strength: float
-    debias_attributes: Sequence[str]
     format: str
     schema: Any
     regex: str

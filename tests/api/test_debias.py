@@ -39,6 +39,20 @@ def test_several_answers_are_debiased_at_a_time(model: LLM):
     assert model.generate(prompts, **FIXED, **SELF) == alone
 
 
+def test_texts_are_scored_as_debiased_answers_are(model: LLM):
+    def likelihood(**how: Any) -> float:
+        return float(sum(score.log_probability for score in model.score("the cat sat", **how)))
+
+    assert likelihood(**SELF, debias_strength=0) == pytest.approx(likelihood(), abs=1e-2)
+    assert abs(likelihood(**SELF, debias_strength=5000) - likelihood()) > 0.1
+    with pytest.raises(TypeError, match="debias_strenght"):
+        model.score("the cat sat", debias_strenght=1)
+    found = model.complete("the cat", **FIXED, **SELF, logprobs=0)
+    again = model.score(model.tokenize("the cat") + list(found.tokens), **SELF)
+    for own, scored in zip(found.token_scores, again[-len(found.tokens) :], strict=True):
+        assert own.log_probability == pytest.approx(scored.log_probability, abs=1e-2)
+
+
 def test_what_cannot_be_debiased_is_refused(model: LLM):
     with pytest.raises(UsageError, match="beam"):
         model.generate("the cat", num_beams=2, **SELF)
