@@ -40,7 +40,7 @@ def answer(chosen: Chosen, wanted: Wanted) -> None:
     from llmasos.engine.sampler import with_seeds
 
     at_a_time = 1 if chosen.loading.deterministic else min(wanted.count, MOST_AT_A_TIME)
-    parallel = at_a_time * sequence_count(chosen.sampling, chosen.beams)
+    parallel = max(sequence_count(chosen.sampling, chosen.beams), at_a_time)
     with chosen.answering(wanted, parallel=parallel) as answering:
         samplings = [chosen.sampling] if chosen.beams.num_beams > 1 else with_seeds(chosen.sampling, wanted.count)
         asked = [answering.ask(wanted.text, each, lambda text: output.note(f"note: {text}")) for each in samplings]

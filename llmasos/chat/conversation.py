@@ -89,7 +89,7 @@ class Chat:
 
     def _question_at(self, tokens: list[int], text: str, messages: Sequence[Message]) -> int | None:
         """Where the last question begins among the tokens of the whole text."""
-        asked = [message["content"] for message in messages if message.get("role") == "user"]
+        asked = [message.get("content") for message in messages if message.get("role") == "user"]
         place = text.rfind(asked[-1].strip()) if asked and isinstance(asked[-1], str) else -1
         if place < 0:
             return None
