@@ -509,7 +509,7 @@ _llmasos_grammar() {
             '
             ;;
         eval)
-            arguments='perplexity,steer'
+            arguments='perplexity,compare,steer,list,show'
             options='
                 --help
             '
@@ -545,6 +545,36 @@ _llmasos_grammar() {
                 --help
             '
             ;;
+        'eval compare')
+            arguments='@references...'
+            options='
+                -f=@files
+                --file=@files
+                --context=@text
+                --mode=chunks,rolling
+                --stride=@text
+                --fail-if=@text
+                --plot=@files
+                --json
+                --offline
+                -v
+                --verbose
+                --threads=@text
+                --gpu-layers=@text
+                --kv-type=f16,bf16,f32,q8_0,q5_1,q5_0,q4_1,q4_0
+                --flash-attention
+                --no-flash-attention
+                --batch-size=@text
+                --lora=@text
+                --control-vector=@text
+                --control-layers=@text
+                --mmap
+                --no-mmap
+                --mlock
+                --no-mlock
+                --help
+            '
+            ;;
         'eval steer')
             arguments='@references'
             options='
@@ -571,6 +601,24 @@ _llmasos_grammar() {
                 --no-mmap
                 --mlock
                 --no-mlock
+                --help
+            '
+            ;;
+        'eval list')
+            arguments=''
+            options='
+                --kind=@text
+                --plot
+                --html=@files
+                --json
+                --help
+            '
+            ;;
+        'eval show')
+            arguments='@text'
+            options='
+                --html=@files
+                --json
                 --help
             '
             ;;

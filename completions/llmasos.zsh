@@ -524,7 +524,10 @@ _llmasos_grammar() {
     eval)
       _llmasos_group eval \
         'perplexity:Measures how well a model foresees a text: its perplexity, by llama-perplexity'\''s definition' \
-        'steer:Makes a control vector: the directions in which a model'\''s layers tell pairs of prompts apart'
+        'compare:Compares models with a reference, the first: perplexity, KL divergence, agreement, speed and size' \
+        'steer:Makes a control vector: the directions in which a model'\''s layers tell pairs of prompts apart' \
+        'list:Lists what was measured, the latest last; or makes a report of all of it' \
+        'show:Shows all of one result: model, engine, settings and figures'
       ;;
     'eval perplexity')
       _arguments -S \
@@ -556,6 +559,35 @@ _llmasos_grammar() {
         '*--help[Show how it is called]' \
         '1:model:_llmasos_references'
       ;;
+    'eval compare')
+      _arguments -S \
+        '*-f+[The text to measure with; without, one that llmasos brings]:f:_files' \
+        '*--file=[The text to measure with; without, one that llmasos brings]:file:_files' \
+        '*--context=[Tokens that are read together]:context:()' \
+        '*--mode=[Score the second half of each chunk, as llama-perplexity does, or every token once, as lm-eval does]:mode:_llmasos_choices chunks rolling' \
+        '*--stride=[With rolling\: how far one window is from the next; less takes longer]:stride:()' \
+        '*--fail-if=[End with exit code 6 if this is so\: '\''ppl>+2%'\'', '\''kld>0.05'\'', '\''top1<95%'\''. Again for more]:fail-if:()' \
+        '*--plot=[Write charts to this file, .svg or .html]:plot:_files' \
+        '*--json[Print JSON]' \
+        '*--offline[Never use the network]' \
+        '*-v[Say what was chosen and why, and show the engine'\''s log]' \
+        '*--verbose[Say what was chosen and why, and show the engine'\''s log]' \
+        '*--threads=[Threads to compute with]:threads:()' \
+        '*--gpu-layers=[Layers to put on the GPU; 0 for none]:gpu-layers:()' \
+        '*--kv-type=[How the context'\''s keys and values are stored]:kv-type:_llmasos_choices f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0' \
+        '*--flash-attention[Compute attention in the memory-saving way]' \
+        '*--no-flash-attention[Compute attention in the memory-saving way]' \
+        '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
+        '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
+        '*--control-vector=[NAME or NAME\:SCALE\: add this control vector, a stored one or a GGUF file. Again for more]:control-vector:()' \
+        '*--control-layers=[Add control vectors to the layers A to B alone, counted from 0]:control-layers:()' \
+        '*--mmap[Map the file into memory instead of reading it. (default on)]' \
+        '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
+        '*--mlock[Keep the model in memory, never swapped out]' \
+        '*--no-mlock[Keep the model in memory, never swapped out]' \
+        '*--help[Show how it is called]' \
+        '*:model:_llmasos_references'
+      ;;
     'eval steer')
       _arguments -S \
         '*-f+[Pairs of prompts, a line of JSON each\: {"positive"\: …, "negative"\: …}; without, ours against prejudice]:f:_files' \
@@ -583,6 +615,21 @@ _llmasos_grammar() {
         '*--no-mlock[Keep the model in memory, never swapped out]' \
         '*--help[Show how it is called]' \
         '1:model:_llmasos_references'
+      ;;
+    'eval list')
+      _arguments -S \
+        '*--kind=[Only those of one subcommand]:kind:()' \
+        '*--plot[Show the latest of each model as bars]' \
+        '*--html=[Write a report to this file, which needs no other]:html:_files' \
+        '*--json[Print JSON]' \
+        '*--help[Show how it is called]'
+      ;;
+    'eval show')
+      _arguments -S \
+        '*--html=[Write a report to this file, which needs no other]:html:_files' \
+        '*--json[Print JSON]' \
+        '*--help[Show how it is called]' \
+        '1:id:()'
       ;;
   esac
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +14,7 @@ from llmasos_cli import output
 from llmasos_cli.prompts import read_file
 
 if TYPE_CHECKING:
+    from llmasos.evaluation.history import Record
     from llmasos.evaluation.texts import Text
     from llmasos.load import Loaded
     from llmasos.locate import Located
@@ -44,6 +45,17 @@ StrideOption = Annotated[
     int | None,
     typer.Option("--stride", help="With rolling: how far one window is from the next; less takes longer.", metavar="N"),
 ]
+HtmlOption = Annotated[
+    Path | None, typer.Option("--html", help="Write a report to this file, which needs no other.", metavar="FILE")
+]
+
+
+def write_report(path: Path, records: Sequence[Record]) -> None:
+    from llmasos.evaluation.report import records_page
+    from llmasos.files import write_output
+
+    write_output(path, records_page(records))
+    output.note(f"wrote {path}")
 
 
 def read_text(file: Path | None) -> Text:

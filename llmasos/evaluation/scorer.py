@@ -142,6 +142,16 @@ class Scorer:
             for sequence, _ in going:
                 self._engine.cancel(sequence)
 
+    def speed(self, text: str, prompt_tokens: int, count: int) -> float:
+        """Tokens per second of an answer of `count` tokens, or as many as fit, to the text's first `prompt_tokens`."""
+        prompt = self.model.tokenize(text, add_special=True, parse_special=False)[:prompt_tokens]
+        limits = AnswerOptions(max_tokens=count, ignore_eos=True)
+        sequence = self._engine.submit(prompt, SamplingOptions(temperature=0), limits)
+        for _ in sequence:
+            pass
+        assert sequence.answer is not None
+        return sequence.answer.tokens_per_second
+
 
 def _read_whole(sequence: Submitted, reader: Reader) -> Reader:
     for _ in sequence:

@@ -32,6 +32,8 @@ class TinyModel:
     tool_template: str | None = None
     controls: tuple[str, ...] = ()  # tokens beside the special ones of every such model
     license: str | None = "apache-2.0"
+    beginning: str | None = None  # the token that texts begin with
+    noise: float = 0.0  # another seed's, added to the weights: a model that is near the one without
 
 
 def write_tiny(path: Path, model: TinyModel | None = None, *, tensors_a_shard: int = 0) -> Path:
@@ -41,7 +43,10 @@ def write_tiny(path: Path, model: TinyModel | None = None, *, tensors_a_shard: i
     _write_metadata(writer, model)
     tokens = _write_vocabulary(writer, model)
     for name, shape in _shapes(model, tokens).items():
-        writer.add_tensor(name, _weights(name, shape, model.seed))
+        weights = _weights(name, shape, model.seed)
+        if model.noise:
+            weights += np.float32(model.noise) * _weights(name, shape, model.seed + 1)
+        writer.add_tensor(name, weights)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -77,7 +82,9 @@ def _write_vocabulary(writer: gguf.GGUFWriter, model: TinyModel) -> int:
     writer.add_token_types(types)
     writer.add_token_merges([f"{letters[32]} a", "t h"])
     writer.add_eos_token_id(tokens.index("<|end|>"))
-    writer.add_add_bos_token(False)
+    if model.beginning:
+        writer.add_bos_token_id(tokens.index(model.beginning))
+    writer.add_add_bos_token(model.beginning is not None)
     if model.template:
         writer.add_chat_template(model.template)
     if model.tool_template:
