@@ -23,6 +23,7 @@ from llmasos.hardware.pace import Pace
 from llmasos.hardware.plan import MICRO_BATCH_SIZE
 
 if TYPE_CHECKING:  # it brings NumPy, 0.1 s that answers don't need
+    from llmasos.engine.control import Control
     from llmasos.engine.probes import Probe
 
 KV_TYPE_IDS = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}  # ggml_type
@@ -97,7 +98,13 @@ class Context:
     """
 
     def __init__(
-        self, model: Model, options: ContextOptions, adapters: Sequence[Adapter] = (), *, probe: Probe | None = None
+        self,
+        model: Model,
+        options: ContextOptions,
+        adapters: Sequence[Adapter] = (),
+        *,
+        control: Control | None = None,
+        probe: Probe | None = None,
     ) -> None:
         self._abort = Flag()
         params = _context_params(options)
@@ -110,6 +117,8 @@ class Context:
             raise _failure(options)
         if adapters:
             apply_adapters(self.handle, adapters)
+        if control:
+            control.apply(self.handle)
         self.options = options
         self._pace = Pace(options.threads) if options.adapts else None
         # llama.cpp rounds the context up and, if it was made short, the batch down; what was asked for holds here.
@@ -119,6 +128,11 @@ class Context:
         self._memory = lib.llama_get_memory(self.handle)
         self.is_recurrent = lib.llama_model_is_recurrent(model.handle) or lib.llama_model_is_hybrid(model.handle)
         self._batch = Batch(self.batch_size)
+
+    @property
+    def shares_cells(self) -> bool:
+        """Whether sequences hold once what they begin with alike."""
+        return self.options.pooled and not self.options.one_by_one and not self.is_recurrent
 
     def decode(self, readings: Sequence[Reading]) -> list[int]:
         """One forward pass of at most `batch_size` tokens; for each reading the index of its last token's logits.
