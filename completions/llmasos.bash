@@ -73,6 +73,9 @@ _llmasos_grammar() {
                 --mirostat-tau=@text
                 --mirostat-eta=@text
                 --logit-bias=@text
+                --debias=off,self
+                --debias-strength=@text
+                --debias-attributes=@text
                 --grammar=@files
                 --num-beams=@text
                 --length-penalty=@text
@@ -92,6 +95,8 @@ _llmasos_grammar() {
                 --draft=@references
                 --batch-size=@text
                 --lora=@text
+                --control-vector=@text
+                --control-layers=@text
                 --mmap
                 --no-mmap
                 --mlock
@@ -141,6 +146,9 @@ _llmasos_grammar() {
                 --mirostat-tau=@text
                 --mirostat-eta=@text
                 --logit-bias=@text
+                --debias=off,self
+                --debias-strength=@text
+                --debias-attributes=@text
                 --grammar=@files
                 --num-beams=@text
                 --length-penalty=@text
@@ -160,6 +168,8 @@ _llmasos_grammar() {
                 --draft=@references
                 --batch-size=@text
                 --lora=@text
+                --control-vector=@text
+                --control-layers=@text
                 --mmap
                 --no-mmap
                 --mlock
@@ -220,6 +230,9 @@ _llmasos_grammar() {
                 --mirostat-tau=@text
                 --mirostat-eta=@text
                 --logit-bias=@text
+                --debias=off,self
+                --debias-strength=@text
+                --debias-attributes=@text
                 --grammar=@files
                 --context-length=@text
                 --threads=@text
@@ -236,6 +249,8 @@ _llmasos_grammar() {
                 --draft=@references
                 --batch-size=@text
                 --lora=@text
+                --control-vector=@text
+                --control-layers=@text
                 --mmap
                 --no-mmap
                 --mlock
@@ -281,6 +296,8 @@ _llmasos_grammar() {
                 --draft=@references
                 --batch-size=@text
                 --lora=@text
+                --control-vector=@text
+                --control-layers=@text
                 --mmap
                 --no-mmap
                 --mlock
@@ -313,6 +330,8 @@ _llmasos_grammar() {
                 --draft=@references
                 --batch-size=@text
                 --lora=@text
+                --control-vector=@text
+                --control-layers=@text
                 --mmap
                 --no-mmap
                 --mlock
@@ -447,6 +466,7 @@ _llmasos_grammar() {
                 --output=@files
                 -o=@files
                 --split-max-size=@text
+                --imatrix=auto
                 --lora=@files
                 --base=@references
                 --json
@@ -464,6 +484,10 @@ _llmasos_grammar() {
                 --as=@text
                 --output=@files
                 -o=@files
+                --imatrix=auto
+                --imatrix-only
+                -f=@text
+                --file=@text
                 --allow-requantize
                 --keep-split
                 --dry-run
@@ -476,6 +500,17 @@ _llmasos_grammar() {
                 --offline
                 -v
                 --verbose
+                --check
+                --no-check
+                --check-text=@files
+                --max-kld=@text
+                --max-ppl-increase=@text
+                --sweep=@text
+                --plot=@files
+                --pick
+                --no-pick
+                --target-bpw=@text
+                --target-size=@text
                 --help
             '
             ;;
@@ -490,7 +525,7 @@ _llmasos_grammar() {
             '
             ;;
         eval)
-            arguments='perplexity,compare,list,show'
+            arguments='perplexity,compare,steer,list,show'
             options='
                 --help
             '
@@ -514,10 +549,15 @@ _llmasos_grammar() {
                 --no-flash-attention
                 --batch-size=@text
                 --lora=@text
+                --control-vector=@text
+                --control-layers=@text
                 --mmap
                 --no-mmap
                 --mlock
                 --no-mlock
+                --debias=off,self
+                --debias-strength=@text
+                --debias-attributes=@text
                 --help
             '
             ;;
@@ -541,6 +581,35 @@ _llmasos_grammar() {
                 --flash-attention
                 --no-flash-attention
                 --batch-size=@text
+                --mmap
+                --no-mmap
+                --mlock
+                --no-mlock
+                --help
+            '
+            ;;
+        'eval steer')
+            arguments='@references'
+            options='
+                -f=@files
+                --file=@files
+                --as=@text
+                -o=@files
+                --output=@files
+                --method=mean,pca
+                --json
+                --offline
+                -v
+                --verbose
+                --threads=@text
+                --gpu-layers=@text
+                --kv-type=f16,bf16,f32,q8_0,q5_1,q5_0,q4_1,q4_0
+                --flash-attention
+                --no-flash-attention
+                --batch-size=@text
+                --lora=@text
+                --control-vector=@text
+                --control-layers=@text
                 --mmap
                 --no-mmap
                 --mlock

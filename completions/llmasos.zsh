@@ -103,6 +103,9 @@ _llmasos_grammar() {
         '*--mirostat-tau=[Mirostat\: the surprise to aim at. (default 5)]:mirostat-tau:()' \
         '*--mirostat-eta=[Mirostat\: how fast it adapts. (default 0.1)]:mirostat-eta:()' \
         '*--logit-bias=[TOKEN=BIAS\: add to a token'\''s logit, `-inf` forbids it. Again for more]:logit-bias:()' \
+        '*--debias=[self\: what prejudice would make likelier becomes less likely; takes the time of an answer more an attribute. (default off)]:debias:_llmasos_choices off self' \
+        '*--debias-strength=[How strongly; 0 changes nothing, 10 a little, 100 much. (default 50)]:debias-strength:()' \
+        '*--debias-attributes=[What is to be lessened, a known attribute or what somebody does who writes so. Again for more. (default ('\''gender'\'', '\''race'\'', '\''religion'\'', '\''age'\'', '\''insults'\'', '\''threats'\''))]:debias-attributes:()' \
         '*--grammar=[GBNF grammar that the answer must keep to\: text, or a .gbnf file]:grammar:_files' \
         '*--num-beams=[Beam search\: follow so many likeliest answers at a time. (default 1)]:num-beams:()' \
         '*--length-penalty=[Of a beam search\: above 0 prefers long answers, below 0 short ones. (default 1)]:length-penalty:()' \
@@ -122,6 +125,8 @@ _llmasos_grammar() {
         '*--draft=[Let this smaller model of the same family guess ahead, where that pays]:draft:_llmasos_references' \
         '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
         '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
+        '*--control-vector=[NAME or NAME\:SCALE\: add this control vector, a stored one or a GGUF file. Again for more]:control-vector:()' \
+        '*--control-layers=[Add control vectors to the layers A to B alone, counted from 0]:control-layers:()' \
         '*--mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--mlock[Keep the model in memory, never swapped out]' \
@@ -171,6 +176,9 @@ _llmasos_grammar() {
         '*--mirostat-tau=[Mirostat\: the surprise to aim at. (default 5)]:mirostat-tau:()' \
         '*--mirostat-eta=[Mirostat\: how fast it adapts. (default 0.1)]:mirostat-eta:()' \
         '*--logit-bias=[TOKEN=BIAS\: add to a token'\''s logit, `-inf` forbids it. Again for more]:logit-bias:()' \
+        '*--debias=[self\: what prejudice would make likelier becomes less likely; takes the time of an answer more an attribute. (default off)]:debias:_llmasos_choices off self' \
+        '*--debias-strength=[How strongly; 0 changes nothing, 10 a little, 100 much. (default 50)]:debias-strength:()' \
+        '*--debias-attributes=[What is to be lessened, a known attribute or what somebody does who writes so. Again for more. (default ('\''gender'\'', '\''race'\'', '\''religion'\'', '\''age'\'', '\''insults'\'', '\''threats'\''))]:debias-attributes:()' \
         '*--grammar=[GBNF grammar that the answer must keep to\: text, or a .gbnf file]:grammar:_files' \
         '*--num-beams=[Beam search\: follow so many likeliest answers at a time. (default 1)]:num-beams:()' \
         '*--length-penalty=[Of a beam search\: above 0 prefers long answers, below 0 short ones. (default 1)]:length-penalty:()' \
@@ -190,6 +198,8 @@ _llmasos_grammar() {
         '*--draft=[Let this smaller model of the same family guess ahead, where that pays]:draft:_llmasos_references' \
         '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
         '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
+        '*--control-vector=[NAME or NAME\:SCALE\: add this control vector, a stored one or a GGUF file. Again for more]:control-vector:()' \
+        '*--control-layers=[Add control vectors to the layers A to B alone, counted from 0]:control-layers:()' \
         '*--mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--mlock[Keep the model in memory, never swapped out]' \
@@ -249,6 +259,9 @@ _llmasos_grammar() {
         '*--mirostat-tau=[Mirostat\: the surprise to aim at. (default 5)]:mirostat-tau:()' \
         '*--mirostat-eta=[Mirostat\: how fast it adapts. (default 0.1)]:mirostat-eta:()' \
         '*--logit-bias=[TOKEN=BIAS\: add to a token'\''s logit, `-inf` forbids it. Again for more]:logit-bias:()' \
+        '*--debias=[self\: what prejudice would make likelier becomes less likely; takes the time of an answer more an attribute. (default off)]:debias:_llmasos_choices off self' \
+        '*--debias-strength=[How strongly; 0 changes nothing, 10 a little, 100 much. (default 50)]:debias-strength:()' \
+        '*--debias-attributes=[What is to be lessened, a known attribute or what somebody does who writes so. Again for more. (default ('\''gender'\'', '\''race'\'', '\''religion'\'', '\''age'\'', '\''insults'\'', '\''threats'\''))]:debias-attributes:()' \
         '*--grammar=[GBNF grammar that the answer must keep to\: text, or a .gbnf file]:grammar:_files' \
         '*--context-length=[Tokens that prompt and answer may have together]:context-length:()' \
         '*--threads=[Threads to compute with]:threads:()' \
@@ -265,6 +278,8 @@ _llmasos_grammar() {
         '*--draft=[Let this smaller model of the same family guess ahead, where that pays]:draft:_llmasos_references' \
         '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
         '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
+        '*--control-vector=[NAME or NAME\:SCALE\: add this control vector, a stored one or a GGUF file. Again for more]:control-vector:()' \
+        '*--control-layers=[Add control vectors to the layers A to B alone, counted from 0]:control-layers:()' \
         '*--mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--mlock[Keep the model in memory, never swapped out]' \
@@ -309,6 +324,8 @@ _llmasos_grammar() {
         '*--draft=[Let this smaller model of the same family guess ahead, where that pays]:draft:_llmasos_references' \
         '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
         '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
+        '*--control-vector=[NAME or NAME\:SCALE\: add this control vector, a stored one or a GGUF file. Again for more]:control-vector:()' \
+        '*--control-layers=[Add control vectors to the layers A to B alone, counted from 0]:control-layers:()' \
         '*--mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--mlock[Keep the model in memory, never swapped out]' \
@@ -341,6 +358,8 @@ _llmasos_grammar() {
         '*--draft=[Let this smaller model of the same family guess ahead, where that pays]:draft:_llmasos_references' \
         '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
         '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
+        '*--control-vector=[NAME or NAME\:SCALE\: add this control vector, a stored one or a GGUF file. Again for more]:control-vector:()' \
+        '*--control-layers=[Add control vectors to the layers A to B alone, counted from 0]:control-layers:()' \
         '*--mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--mlock[Keep the model in memory, never swapped out]' \
@@ -461,6 +480,7 @@ _llmasos_grammar() {
         '*--output=[Write this file; the store is left alone]:output:_files' \
         '*-o+[Write this file; the store is left alone]:o:_files' \
         '*--split-max-size=[Cut the file into parts of at most 500M, 2G, …]:split-max-size:()' \
+        '*--imatrix=[What matters in the weights\: an importance matrix of llama-imatrix'\''s, or `auto` to have one made]:imatrix:_llmasos_choices auto' \
         '*--lora=[Convert the LoRA adapter that PEFT wrote to this folder]:lora:_files' \
         '*--base=[The model that the adapter is for\: stored, a file, or a folder]:base:_llmasos_references' \
         '*--json[Print JSON]' \
@@ -477,6 +497,10 @@ _llmasos_grammar() {
         '*--as=[Store it under this name]:as:()' \
         '*--output=[Write this file; the store is left alone]:output:_files' \
         '*-o+[Write this file; the store is left alone]:o:_files' \
+        '*--imatrix=[What matters in the weights\: an importance matrix of llama-imatrix'\''s, or `auto` to have one made]:imatrix:_llmasos_choices auto' \
+        '*--imatrix-only[Only make the importance matrix, for -o\: what the model does with a text]' \
+        '*-f+[With --imatrix-only\: the text, in place of llmasos'\'' own]:f:()' \
+        '*--file=[With --imatrix-only\: the text, in place of llmasos'\'' own]:file:()' \
         '*--allow-requantize[Quantize what is quantized already, and lose more than one has to]' \
         '*--keep-split[With -o\: as many files as the model has, with the same tensors]' \
         '*--dry-run[Only tell types and size; write nothing]' \
@@ -489,6 +513,17 @@ _llmasos_grammar() {
         '*--offline[Never use the network]' \
         '*-v[Say what was chosen and why, and show the engine'\''s log]' \
         '*--verbose[Say what was chosen and why, and show the engine'\''s log]' \
+        '*--check[Compare it with its source before it is kept\: perplexity, divergence, agreement, speed]' \
+        '*--no-check[Compare it with its source before it is kept\: perplexity, divergence, agreement, speed]' \
+        '*--check-text=[Compare over the text in this file, in place of llmasos'\'' own]:check-text:_files' \
+        '*--max-kld=[Keep it only if it diverges no more from its source, by the mean, in nats]:max-kld:()' \
+        '*--max-ppl-increase=[Keep it only if its perplexity is no more above its source'\''s, in percent]:max-ppl-increase:()' \
+        '*--sweep=[Try these types and compare them, such as Q8_0,Q6_K,Q5_K_M,Q4_K_M]:sweep:()' \
+        '*--plot=[With --sweep\: draw size against divergence into this file, .svg or .html]:plot:_files' \
+        '*--pick[With --sweep\: keep the smallest that passes --max-kld and --max-ppl-increase]' \
+        '*--no-pick[With --sweep\: keep the smallest that passes --max-kld and --max-ppl-increase]' \
+        '*--target-bpw=[Choose a type for each tensor by what its errors cost, with so many bits for each weight on average]:target-bpw:()' \
+        '*--target-size=[The same, with a file of at most this size\: 900M, 4.2G]:target-size:()' \
         '*--help[Show how it is called]' \
         '1:model:_llmasos_references'
       ;;
@@ -506,6 +541,7 @@ _llmasos_grammar() {
       _llmasos_group eval \
         'perplexity:Measures how well a model foresees a text: its perplexity, by llama-perplexity'\''s definition' \
         'compare:Compares models with a reference, the first: perplexity, KL divergence, agreement, speed and size' \
+        'steer:Makes a control vector: the directions in which a model'\''s layers tell pairs of prompts apart' \
         'list:Lists what was measured, the latest last; or makes a report of all of it' \
         'show:Shows all of one result: model, engine, settings and figures'
       ;;
@@ -527,10 +563,15 @@ _llmasos_grammar() {
         '*--no-flash-attention[Compute attention in the memory-saving way]' \
         '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
         '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
+        '*--control-vector=[NAME or NAME\:SCALE\: add this control vector, a stored one or a GGUF file. Again for more]:control-vector:()' \
+        '*--control-layers=[Add control vectors to the layers A to B alone, counted from 0]:control-layers:()' \
         '*--mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
         '*--mlock[Keep the model in memory, never swapped out]' \
         '*--no-mlock[Keep the model in memory, never swapped out]' \
+        '*--debias=[self\: what prejudice would make likelier becomes less likely; takes the time of an answer more an attribute. (default off)]:debias:_llmasos_choices off self' \
+        '*--debias-strength=[How strongly; 0 changes nothing, 10 a little, 100 much. (default 50)]:debias-strength:()' \
+        '*--debias-attributes=[What is to be lessened, a known attribute or what somebody does who writes so. Again for more. (default ('\''gender'\'', '\''race'\'', '\''religion'\'', '\''age'\'', '\''insults'\'', '\''threats'\''))]:debias-attributes:()' \
         '*--help[Show how it is called]' \
         '1:model:_llmasos_references'
       ;;
@@ -559,6 +600,34 @@ _llmasos_grammar() {
         '*--no-mlock[Keep the model in memory, never swapped out]' \
         '*--help[Show how it is called]' \
         '*:model:_llmasos_references'
+      ;;
+    'eval steer')
+      _arguments -S \
+        '*-f+[Pairs of prompts, a line of JSON each\: {"positive"\: …, "negative"\: …}; without, ours against prejudice]:f:_files' \
+        '*--file=[Pairs of prompts, a line of JSON each\: {"positive"\: …, "negative"\: …}; without, ours against prejudice]:file:_files' \
+        '*--as=[Store it under this name]:as:()' \
+        '*-o+[Write this file]:o:_files' \
+        '*--output=[Write this file]:output:_files' \
+        '*--method=[The mean difference of the pairs, or the direction in which the differences lie most]:method:_llmasos_choices mean pca' \
+        '*--json[Print JSON]' \
+        '*--offline[Never use the network]' \
+        '*-v[Say what was chosen and why, and show the engine'\''s log]' \
+        '*--verbose[Say what was chosen and why, and show the engine'\''s log]' \
+        '*--threads=[Threads to compute with]:threads:()' \
+        '*--gpu-layers=[Layers to put on the GPU; 0 for none]:gpu-layers:()' \
+        '*--kv-type=[How the context'\''s keys and values are stored]:kv-type:_llmasos_choices f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0' \
+        '*--flash-attention[Compute attention in the memory-saving way]' \
+        '*--no-flash-attention[Compute attention in the memory-saving way]' \
+        '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
+        '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
+        '*--control-vector=[NAME or NAME\:SCALE\: add this control vector, a stored one or a GGUF file. Again for more]:control-vector:()' \
+        '*--control-layers=[Add control vectors to the layers A to B alone, counted from 0]:control-layers:()' \
+        '*--mmap[Map the file into memory instead of reading it. (default on)]' \
+        '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
+        '*--mlock[Keep the model in memory, never swapped out]' \
+        '*--no-mlock[Keep the model in memory, never swapped out]' \
+        '*--help[Show how it is called]' \
+        '1:model:_llmasos_references'
       ;;
     'eval list')
       _arguments -S \

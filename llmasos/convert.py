@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,13 +14,16 @@ from llmasos.conversion.types import AUTO, as_choices, find_type
 from llmasos.errors import BadInputError, ModelNotFoundError
 from llmasos.files import replaceable
 from llmasos.formats.gguf import read_header
-from llmasos.make import made_in, store_converted, store_file
+from llmasos.importance import YET_TO_BE_MADE, find_importance, make_importance, require_quantized
+from llmasos.make import Judge, made_in, store_converted, store_file
 from llmasos.progress import Progress
 from llmasos.pull import fetched_checkpoint
 from llmasos.quantization.choices import Choices
+from llmasos.quantization.importance import Importance
 from llmasos.resolve import resolve, source_for
 from llmasos.sources.local import find_checkpoint, find_gguf_files
 from llmasos.sources.source import Listing, Source
+from llmasos.store.blobs import digest_of
 from llmasos.store.catalogue import near_names
 from llmasos.store.manifests import Manifest, facts_of
 from llmasos.store.references import (
@@ -54,13 +57,16 @@ def convert_to_store(
     text: str,
     wanted_type: str | Choices = AUTO,
     *,
+    imatrix: str | None = None,
     name: str | None = None,
     store: ModelStore | None = None,
     progress: Progress | None = None,
+    judge: Judge | None = None,
 ) -> Manifest:
     """Stores the GGUF of a checkpoint, under `name` or one made of the checkpoint's and the type's.
 
-    What is wanted is a type, or choices of types in full. An earlier conversion of the same checkpoint is replaced.
+    What is wanted is a type, or choices of types in full; `imatrix` is the file of an importance matrix, or `auto` for
+    one that the model makes. An earlier conversion of the same checkpoint is replaced.
     Raises NameTakenError if another model has the name, and what `conversion.convert` and the source raise.
     """
     store, progress = store or ModelStore(), progress or Progress()
@@ -75,9 +81,16 @@ def convert_to_store(
         if present and _without_revision(present.source) != _without_revision(listed.listing.source):
             raise name_taken(present)
         with _fetched(listed, choices.mix, store, progress) as folder:
-            prepared = prepare(folder, choices, provenance=listed.provenance)
+            importance = _importance(imatrix, choices, folder, store, progress)
+            prepared = prepare(folder, choices, importance, provenance=listed.provenance)
             return store_converted(
-                prepared, wanted, listed.provenance, store=store, progress=progress, replace=present is not None
+                prepared,
+                wanted,
+                listed.provenance,
+                store=store,
+                progress=progress,
+                replace=present is not None,
+                judge=judge,
             )
 
 
@@ -86,6 +99,7 @@ def convert_to_file(
     output: Path,
     wanted_type: str | Choices = AUTO,
     *,
+    imatrix: str | None = None,
     split_max_bytes: int = 0,
     store: ModelStore | None = None,
     progress: Progress | None = None,
@@ -97,8 +111,42 @@ def convert_to_file(
     replaceable(output)  # told before anything is fetched
     listed = _list_files(reference)
     with _fetched(listed, choices.mix, store, progress) as folder:
-        prepared = prepare(folder, choices, provenance=listed.provenance)
+        importance = _importance(imatrix, choices, folder, store, progress)
+        prepared = prepare(folder, choices, importance, provenance=listed.provenance)
         return prepared.write(output, split_max_bytes=split_max_bytes, progress=progress)
+
+
+@contextlib.contextmanager
+def converted_for_now(text: str, store: ModelStore, progress: Progress) -> Iterator[Sequence[Path]]:
+    """The GGUF of a checkpoint in 16 bits for as long as something is done with it. Raises as above."""
+    listed = _list_files(_reference(text, store))
+    with _fetched(listed, AUTO, store, progress) as folder, _in_sixteen_bits(folder, store, progress) as paths:
+        yield paths
+
+
+@contextlib.contextmanager
+def _in_sixteen_bits(folder: Path, store: ModelStore, progress: Progress) -> Iterator[Sequence[Path]]:
+    with made_in(f"{folder.resolve()} for now", store) as place:
+        yield prepare(folder).write(place / f"{folder.resolve().name}.gguf", progress=progress)
+
+
+def _importance(
+    wanted: str | None, choices: Choices, folder: Path, store: ModelStore, progress: Progress
+) -> Importance | None:
+    if wanted is None:
+        return None
+    require_quantized(choices)
+    identity = _identity(folder) if wanted == AUTO else ""
+    if found := find_importance(wanted, identity, store.home):
+        return found
+    prepare(folder, choices, YET_TO_BE_MADE)  # what is in the way is told before the model reads for minutes
+    with _in_sixteen_bits(folder, store, progress) as paths:
+        return make_importance(paths, identity, store.home, progress)
+
+
+def _identity(folder: Path) -> str:
+    """What stands for the bytes of a checkpoint."""
+    return " ".join(f"{path.name} {digest_of(path)}" for path in sorted(folder.iterdir()) if path.is_file())
 
 
 def convert_adapter_to_store(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from llmasos.engine.ranker import Ranker
 from llmasos.engine.scheduler import LOGIT_ROWS
 from llmasos.engine.trial import is_tried, require_trial
 from llmasos.errors import BadInputError, UsageError
+from llmasos.formats import control_vector
 from llmasos.formats.gguf import GgufHeader, read_header
 from llmasos.formats.lora import require_adapter, require_same_model
 from llmasos.formats.purpose import Purpose, purpose_of, reads_in_pieces, unsuited
@@ -28,12 +30,13 @@ from llmasos.go_templates.jinja import jinja_of
 from llmasos.hardware.machine import read_machine
 from llmasos.hardware.plan import Wishes, plan_context, plan_offload
 from llmasos.hardware.shape import read_shape
-from llmasos.locate import Located, LocatedAdapter, locate_adapter
+from llmasos.locate import Located, LocatedPart, locate_adapter, locate_control_vector
 from llmasos.modelfile import is_go_template
 from llmasos.paths import find_home
 from llmasos.progress import Progress
 
 if TYPE_CHECKING:
+    from llmasos.engine.control import Control
     from llmasos.engine.draft import Drafter
 
 LARGE_FILE_BYTES = 500_000_000  # reading it once more takes long enough to say why
@@ -68,6 +71,10 @@ class Loaded:
             raise unsuited(located.name, self.purpose, purpose)
         if self.purpose is not Purpose.TEXT and (options.lora or located.adapters):
             raise UsageError("adapters (LoRA) are applied to models that write text", hint="leave out --lora")
+        if self.purpose is not Purpose.TEXT and options.control_vector:
+            raise UsageError("control vectors are applied to models that write text", hint="leave out --control-vector")
+        vectors = [locate_control_vector(each) for each in options.control_vector]
+        self.control = _make_control(vectors, options.control_layers, headers, located)
         adapters = [*located.adapters, *map(locate_adapter, options.lora)]
         for adapter in adapters:
             _refuse_what_does_not_fit(adapter, headers, located)
@@ -143,7 +150,7 @@ class Loaded:
             options = replace(options, parallel=fitting, kept=0, pooled=False)
         if self.options.deterministic:
             options = reproducible(options)
-        context = Context(self.model, options, self.adapters)
+        context = Context(self.model, options, self.adapters, control=self.control)
         try:
             return Engine(self.model, context, drafter=self._start_drafter(self._draft, options))
         except BaseException:
@@ -201,8 +208,10 @@ class Loaded:
         """All that has to be the same for what a cache holds to be of use again (`Engine.restore`)."""
         files = [Path(shared._name), *self.located.paths, *(each.path for each in self.located.adapters)]
         files += [locate_adapter(each).path for each in self.options.lora]
+        files += [locate_control_vector(each).path for each in self.options.control_vector]
         known = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-        return repr((known, self.options.lora, self.plan.kv_type, self.options.flash_attention))
+        added = (self.options.lora, self.options.control_vector, self.options.control_layers)
+        return repr((known, added, self.plan.kv_type, self.options.flash_attention))
 
     def close(self) -> None:
         for adapter in self.adapters:
@@ -255,7 +264,7 @@ def _refuse_contradictions(options: LoadOptions) -> None:
         raise UsageError("a draft model has no part in an answer without speculation", hint="leave it out")
 
 
-def _try_first(paths: Sequence[Path], progress: Progress, adapter: LocatedAdapter | None = None) -> None:
+def _try_first(paths: Sequence[Path], progress: Progress, adapter: LocatedPart | None = None) -> None:
     """A file that no pull has looked at yet, or an adapter that was not used with this model yet."""
     verdicts = find_home().trials
     size = sum(path.stat().st_size for path in paths)
@@ -268,16 +277,53 @@ def _try_first(paths: Sequence[Path], progress: Progress, adapter: LocatedAdapte
         require_trial(paths, verdicts, adapter=adapter.path, called=adapter.name)
 
 
-def _refuse_what_does_not_fit(adapter: LocatedAdapter, headers: Sequence[GgufHeader], located: Located) -> None:
+def _refuse_what_does_not_fit(adapter: LocatedPart, headers: Sequence[GgufHeader], located: Located) -> None:
     """What is no LoRA adapter, and adapters for other models."""
     header = read_header(adapter.path)
     require_adapter(header, adapter.name)
     require_same_model(header, adapter.name, headers, located.name)
 
 
+def _make_control(
+    vectors: Sequence[LocatedPart], layers: str | None, headers: Sequence[GgufHeader], located: Located
+) -> Control | None:
+    """What control vectors together add to which layers. Raises BadInputError for those of another model."""
+    if not vectors:
+        if layers:
+            raise UsageError("--control-layers goes with --control-vector", hint="leave it out")
+        return None
+    from llmasos.engine.control import combined  # NumPy, which models without one do without
+
+    for vector in vectors:
+        header = read_header(vector.path)
+        control_vector.require_control_vector(header, vector.name)
+        control_vector.require_same_model(header, vector.name, headers, located.name)
+    count = headers[0].number("block_count") or 0
+    read = [(control_vector.read_directions(each.path), each.scale) for each in vectors]
+    return combined(read, count, _layers_of(layers, control_vector.FIRST_LAYER, count - 1))
+
+
+def _layers_of(text: str | None, first: int, last: int) -> tuple[int, int]:
+    """The layers `A-B`, within what there is; all of them if that is None."""
+    if text is None:
+        return first, last
+    found = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", text.strip())
+    numbers = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not first <= numbers[0] <= numbers[1] <= last:
+        raise UsageError(
+            f"--control-layers can't be `{text}`", hint=f"A-B, of the layers {first} to {last} of this model"
+        )
+    return numbers
+
+
 def _refuse_what_is_no_model(headers: Sequence[GgufHeader], located: Located) -> None:
     """GGUF files that are adapters, projectors, vocabularies, or parts."""
     first, name = headers[0], located.name
+    if control_vector.is_control_vector(first):
+        raise BadInputError(
+            f"{name} is a control vector, which runs with a model",
+            hint=f'llmasos run MODEL --control-vector {located.paths[0]} "PROMPT"',
+        )
     kind = first.metadata.get("general.type", "model")
     if kind != "model":
         hint = f'llmasos run MODEL --lora {located.paths[0]} "PROMPT"' if kind == "adapter" else None

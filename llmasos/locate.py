@@ -16,8 +16,39 @@ from llmasos.store.store import ModelStore
 
 
 @dataclass(frozen=True, slots=True)
-class LocatedAdapter:
-    """A GGUF adapter on this disk and how strongly it is to count; `name` is what people know it by."""
+class Part:
+    """What is used with a model: its role in the store, what people call it, and how they ask for it."""
+
+    role: str
+    word: str
+    called: str
+    flag: str
+    example: str
+    hint_for_folder: str
+
+
+ADAPTER = Part(
+    "adapter",
+    "adapter",
+    "an adapter (LoRA)",
+    "--lora",
+    "ADAPTER",
+    "make one of what PEFT wrote: llmasos convert --lora {path} --base MODEL --as NAME",
+)
+CONTROL_VECTOR = Part(
+    "control_vector",
+    "control vector",
+    "a control vector",
+    "--control-vector",
+    "VECTOR",
+    "make one: llmasos eval steer MODEL --as NAME",
+)
+PARTS = {part.role: part for part in (ADAPTER, CONTROL_VECTOR)}
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedPart:
+    """A GGUF file on this disk that is used with a model, and how strongly; `name` is what people know it by."""
 
     path: Path
     name: str
@@ -34,7 +65,7 @@ class Located:
     system: str | None = None
     parameters: str | None = None
     messages: str | None = None  # that every conversation begins with, as JSON
-    adapters: tuple[LocatedAdapter, ...] = ()  # that the model comes with
+    adapters: tuple[LocatedPart, ...] = ()  # that the model comes with
 
     @property
     def name(self) -> str:
@@ -57,10 +88,11 @@ def locate(
         from llmasos.pull import pull  # a model that is here needs no sources: 30 ms of its first token
 
         manifest = pull(text, store=store, progress=progress, offline=offline)
-    if manifest.is_adapter:
+    if manifest.kind != "model":
+        part = PARTS[manifest.kind]
         raise BadInputError(
-            f"{manifest.name} is an adapter (LoRA), which runs with the model that it was trained on",
-            hint=f'llmasos run MODEL --lora {manifest.name} "PROMPT"',
+            f"{manifest.name} is {part.called}, which runs with the model that it was made for",
+            hint=f'llmasos run MODEL {part.flag} {manifest.name} "PROMPT"',
         )
     if not manifest.weights:
         raise BadInputError(
@@ -72,54 +104,62 @@ def locate(
     return _locate_stored(manifest, store)
 
 
-def locate_adapter(text: str, *, store: ModelStore | None = None) -> LocatedAdapter:
+def locate_adapter(text: str, *, store: ModelStore | None = None) -> LocatedPart:
     """Finds the adapter that a person names as NAME or NAME:SCALE, a stored one or a GGUF file.
 
     What follows the last colon is the scale if it is a number, and the whole is not the name of a stored adapter.
     Raises UsageError for a scale that can't be one, ModelNotFoundError, BadInputError for what is no adapter.
     """
-    store = store or ModelStore()
-    if is_name(text) and (manifest := store.find(parse_name(text))) and manifest.is_adapter:
-        return LocatedAdapter(store.paths(manifest, "adapter")[0], str(manifest.name))
-    name, scale = _split_scale(text)
+    return _locate_part(text, ADAPTER, store or ModelStore())
+
+
+def locate_control_vector(text: str, *, store: ModelStore | None = None) -> LocatedPart:
+    """Finds a control vector as `locate_adapter` does an adapter."""
+    return _locate_part(text, CONTROL_VECTOR, store or ModelStore())
+
+
+def _locate_part(text: str, part: Part, store: ModelStore) -> LocatedPart:
+    if is_name(text) and (manifest := store.find(parse_name(text))) and manifest.kind == part.role:
+        return LocatedPart(store.paths(manifest, part.role)[0], str(manifest.name))
+    name, scale = _split_scale(text, part)
     if looks_like_path(name):
-        path = _adapter_file(Path(parse_reference(name).target))
-        return LocatedAdapter(path, path.name, scale)
+        path = _file_of(part, Path(parse_reference(name).target))
+        return LocatedPart(path, path.name, scale)
     found = store.find(parse_name(name)) if is_name(name) else None
     if found is None:
-        adapters = [str(each.name) for each in store.models() if each.is_adapter]
+        names = [str(each.name) for each in store.models() if each.kind == part.role]
         raise ModelNotFoundError(
             name,
-            near=near_names(name, adapters),
-            message=f"there is no adapter `{name}`",
-            hint="give the path of a GGUF adapter, or store it: llmasos import ./ADAPTER.gguf --as NAME",
+            near=near_names(name, names),
+            message=f"there is no {part.word} `{name}`",
+            hint=f"give the path of a GGUF {part.word}, or store it: llmasos import ./{part.example}.gguf --as NAME",
         )
-    if not found.is_adapter:
-        raise BadInputError(f"{found.name} is a model, no adapter", hint="llmasos run MODEL --lora ADAPTER")
-    return LocatedAdapter(store.paths(found, "adapter")[0], str(found.name), scale)
+    if found.kind != part.role:
+        kind = PARTS[found.kind].called if found.kind in PARTS else "a model"
+        raise BadInputError(
+            f"{found.name} is {kind}, no {part.word}", hint=f"llmasos run MODEL {part.flag} {part.example}"
+        )
+    return LocatedPart(store.paths(found, part.role)[0], str(found.name), scale)
 
 
-def _split_scale(text: str) -> tuple[str, float]:
+def _split_scale(text: str, part: Part) -> tuple[str, float]:
     name, colon, number = text.rpartition(":")
     try:
         scale = float(number)
     except ValueError:
         return text, 1.0
     if not colon or not name or not math.isfinite(scale):
-        raise UsageError(f"--lora can't be `{text}`", hint="NAME, or NAME:SCALE with a number such as 0.5")
+        raise UsageError(f"{part.flag} can't be `{text}`", hint="NAME, or NAME:SCALE with a number such as 0.5")
     return name, scale
 
 
-def _adapter_file(path: Path) -> Path:
+def _file_of(part: Part, path: Path) -> Path:
     if not path.exists():
         raise ModelNotFoundError(str(path), message=f"there is no file {path}", hint="check the path")
     if path.is_dir():
-        raise BadInputError(
-            f"{path} is a folder, no GGUF adapter",
-            hint=f"make one of what PEFT wrote: llmasos convert --lora {path} --base MODEL --as NAME",
-        )
+        raise BadInputError(f"{path} is a folder, no GGUF {part.word}", hint=part.hint_for_folder.format(path=path))
     if not is_gguf(path):
-        raise BadInputError(f"{path} is not a GGUF file", hint="--lora takes a GGUF adapter")
+        raise BadInputError(f"{path} is not a GGUF file", hint=f"{part.flag} takes a GGUF {part.word}")
     return path
 
 
@@ -145,6 +185,6 @@ def _locate_stored(manifest: Manifest, store: ModelStore) -> Located:
         parameters=store.text(manifest, "parameters"),
         messages=store.text(manifest, "messages"),
         adapters=tuple(
-            LocatedAdapter(path, f"the adapter of {manifest.name}") for path in store.paths(manifest, "adapter")
+            LocatedPart(path, f"the adapter of {manifest.name}") for path in store.paths(manifest, "adapter")
         ),
     )

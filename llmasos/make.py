@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from llmasos.store.blobs import digest_of
 from llmasos.store.manifests import Facts, Manifest, StoredFile, facts_of
 from llmasos.store.references import Name
 from llmasos.store.store import ModelStore, incoming_lock
+
+Judge = Callable[[Path], None]  # looks at a file that was made, and raises if it is not to be kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,13 @@ def store_converted(
     store: ModelStore,
     progress: Progress,
     replace: bool = False,
+    judge: Judge | None = None,
 ) -> Manifest:
     """Writes what was prepared of a checkpoint, tries it, and stores it under a name. Raises as `store_prepared`."""
     origin = Origin(provenance.source, provenance.source, provenance.license)
-    return store_prepared(prepared, name, origin, "converted", store=store, progress=progress, replace=replace)
+    return store_prepared(
+        prepared, name, origin, "converted", store=store, progress=progress, replace=replace, judge=judge
+    )
 
 
 def store_prepared(
@@ -58,15 +63,19 @@ def store_prepared(
     store: ModelStore,
     progress: Progress,
     replace: bool = False,
+    judge: Judge | None = None,
 ) -> Manifest:
     """Writes what was prepared, tries it, and stores it under a name; `deed` is what was done, such as `quantized`.
 
-    Raises what `Prepared.write` and the trial raise, NameTakenError if another model has the name, unless `replace`.
+    Raises what `Prepared.write`, the trial and `judge` raise, NameTakenError if another model has the name, unless
+    `replace`.
     """
     with made_in(f"{name} {origin.source} {prepared.type_name}", store) as folder:
         [path] = prepared.write(folder / f"{name.name}.gguf", progress=progress)
         progress.note("trying the file")
         require_trial([path], store.home.trials)
+        if judge:
+            judge(path)
         facts = facts_of([read_header(path)])
         return store_file(
             path,

@@ -36,6 +36,11 @@ class Home:
         return self.root / "trials"
 
     @property
+    def importance(self) -> Path:
+        """Importance matrices that were made for models, by digests of model and text."""
+        return self.root / "importance"
+
+    @property
     def tasks(self) -> Path:
         """The user's own ready-made tasks."""
         return self.root / "tasks"

@@ -19,6 +19,7 @@ from llmasos.errors import (
 )
 from llmasos.files import require_room
 from llmasos.formats.checkpoint_names import is_weights
+from llmasos.formats.control_vector import is_control_vector, require_control_vector
 from llmasos.formats.gguf import read_header
 from llmasos.formats.lora import is_adapter, require_adapter
 from llmasos.progress import Monotone, Progress
@@ -322,9 +323,14 @@ def _describe(request: Request, listing: Listing, fetched: Sequence[Fetched]) ->
     headers = [
         read_header(got.path) for file, got in zip(listing.files, fetched, strict=True) if file.role == "weights"
     ]
+    role = "weights"
     if is_adapter(headers[0]):
         require_adapter(headers[0], files[0].file_name)
-        files = tuple(replace(file, role="adapter") if file.role == "weights" else file for file in files)
+        role = "adapter"
+    elif is_control_vector(headers[0]):
+        require_control_vector(headers[0], files[0].file_name)
+        role = "control_vector"
+    files = tuple(replace(file, role=role) if file.role == "weights" else file for file in files)
     stated = headers[0].metadata.get("general.license")
     license = request.license or listing.license or (stated if isinstance(stated, str) else None)
     return Manifest(request.name, files, listing.source, facts_of(headers), license, created_at=time.time())

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from llmasos.conversion.convert import prepare
-from llmasos.convert import convert_to_file, convert_to_store
+from llmasos.convert import convert_to_file, convert_to_store, converted_for_now
 from llmasos.errors import LlmasosError, ModelNotFoundError, UsageError
 from llmasos.files import replaceable
 from llmasos.formats.gguf import GgufHeader, read_header
+from llmasos.importance import (
+    AUTO,
+    YET_TO_BE_MADE,
+    Calibration,
+    collect,
+    find_importance,
+    make_importance,
+    require_quantized,
+)
 from llmasos.locate import Located, locate
-from llmasos.make import Origin, store_prepared
+from llmasos.make import Judge, Origin, store_prepared
 from llmasos.progress import Progress
 from llmasos.quantization.choices import Choices
+from llmasos.quantization.importance import Importance, read_importance, write_importance
 from llmasos.quantization.prepared import Prepared
 from llmasos.quantization.requantize import prepare_quantization
 from llmasos.resolve import resolve, source_for
 from llmasos.sources.local import find_gguf_files
+from llmasos.store.blobs import digest_of
 from llmasos.store.catalogue import find_entry
 from llmasos.store.manifests import Manifest, facts_of
 from llmasos.store.references import (
@@ -39,32 +51,36 @@ def quantize_to_store(
     text: str,
     choices: Choices,
     *,
+    imatrix: str | None = None,
     name: str | None = None,
     store: ModelStore | None = None,
     progress: Progress | None = None,
     offline: bool = False,
+    judge: Judge | None = None,
 ) -> Manifest:
     """Stores a model in the chosen type, under `name` or its own with the type as its tag.
 
-    What was quantized from the same model before is replaced. A checkpoint is converted and quantized in one pass.
+    `imatrix` is the file of an importance matrix, or `auto` for one that the model makes. What was quantized from the
+    same model before is replaced. A checkpoint is converted and quantized in one pass. `judge` looks at the file before
+    it is kept.
     Raises NameTakenError if another model has the name, and what `locate`, `prepare_quantization` and `convert` raise.
     """
     store, progress = store or ModelStore(), progress or Progress()
     text = _meant(text, store)
     if _is_checkpoint(text, store, offline=offline):
-        return convert_to_store(text, choices, name=name, store=store, progress=progress)
+        return convert_to_store(text, choices, imatrix=imatrix, name=name, store=store, progress=progress, judge=judge)
     located = locate(text, store=store, progress=progress, offline=offline)
     origin = _origin(located, choices)
-    wanted = parse_name(name) if name else replace(_own_name(located), tag=choices.mix.lower())
+    wanted = parse_name(name) if name else replace(_own_name(located), tag=choices.tag)
     with store.lock(
         f"pull {wanted}", waiting=lambda: progress.note(f"another llmasos is making {wanted}; waiting for it")
     ):
         present = store.find(wanted)
         if present and not _was_quantized_from(present, located, origin):
             raise name_taken(present)
-        prepared = _prepare(located, choices)
+        prepared = prepare_located(located, choices, imatrix=imatrix, store=store, progress=progress)
         return store_prepared(
-            prepared, wanted, origin, DEED, store=store, progress=progress, replace=present is not None
+            prepared, wanted, origin, DEED, store=store, progress=progress, replace=present is not None, judge=judge
         )
 
 
@@ -73,6 +89,7 @@ def quantize_to_file(
     output: Path,
     choices: Choices,
     *,
+    imatrix: str | None = None,
     keep_split: bool = False,
     store: ModelStore | None = None,
     progress: Progress | None = None,
@@ -87,9 +104,9 @@ def quantize_to_file(
     text = _meant(text, store)
     if _is_checkpoint(text, store, offline=offline):
         _require_no_parts(text, keep_split=keep_split)
-        return convert_to_file(text, output, choices, store=store, progress=progress)
+        return convert_to_file(text, output, choices, imatrix=imatrix, store=store, progress=progress)
     located = locate(text, store=store, progress=progress, offline=offline)
-    prepared = _prepare(located, choices, keep_split=keep_split)
+    prepared = prepare_located(located, choices, imatrix=imatrix, keep_split=keep_split, store=store, progress=progress)
     _require_others(prepared.paths(output), located.paths)
     for adapter in located.adapters:
         progress.note(f"{adapter.name} is left out: only the model itself is written")
@@ -97,9 +114,17 @@ def quantize_to_file(
 
 
 def plan_quantization(
-    text: str, choices: Choices, *, keep_split: bool = False, store: ModelStore | None = None
+    text: str,
+    choices: Choices,
+    *,
+    imatrix: str | None = None,
+    keep_split: bool = False,
+    store: ModelStore | None = None,
 ) -> Prepared:
-    """What would be written of a model that is here; nothing is fetched and nothing written. Raises as above."""
+    """What would be written of a model that is here; nothing is fetched and nothing written. Raises as above.
+
+    An importance matrix that has yet to be made counts as one that knows every tensor.
+    """
     store = store or ModelStore()
     text = _meant(text, store)
     if not looks_like_path(text) and not (is_name(text) and store.find(parse_name(text))):
@@ -110,14 +135,88 @@ def plan_quantization(
         )
     if _is_checkpoint(text, store, offline=True):
         _require_no_parts(text, keep_split=keep_split)
-        return prepare(Path(parse_reference(text).target), choices)
-    return _prepare(locate(text, store=store, offline=True), choices, keep_split=keep_split)
+        return prepare(Path(parse_reference(text).target), choices, _planned_importance(imatrix, choices))
+    located, importance = locate(text, store=store, offline=True), _planned_importance(imatrix, choices)
+    return _prepare(located, choices, importance, keep_split=keep_split)
 
 
-def _prepare(located: Located, choices: Choices, *, keep_split: bool = False) -> Prepared:
+def collect_to_file(
+    text: str,
+    output: Path,
+    calibration: Calibration,
+    *,
+    store: ModelStore | None = None,
+    progress: Progress | None = None,
+    offline: bool = False,
+) -> Importance:
+    """Writes the importance matrix that a model makes of a text. Raises as above, and what `collect` raises."""
+    store, progress = store or ModelStore(), progress or Progress()
+    output = replaceable(output)
+    with source_of(text, store=store, progress=progress, offline=offline) as source:
+        importance = collect(source.paths, calibration, store.home, progress)
+    write_importance(output, importance)
+    return importance
+
+
+@contextlib.contextmanager
+def source_of(text: str, *, store: ModelStore, progress: Progress, offline: bool = False) -> Iterator[Located]:
+    """A model as it is before it is quantized; a checkpoint in 16 bits, for as long as something is done with it.
+
+    Raises as above.
+    """
+    text = _meant(text, store)
+    if _is_checkpoint(text, store, offline=offline):
+        with converted_for_now(text, store, progress) as paths:
+            yield Located(tuple(paths), None)
+    else:
+        yield locate(text, store=store, progress=progress, offline=offline)
+
+
+def prepare_located(
+    located: Located,
+    choices: Choices,
+    *,
+    imatrix: str | None = None,
+    keep_split: bool = False,
+    store: ModelStore,
+    progress: Progress,
+) -> Prepared:
+    """What is to be written of a model. Raises as above."""
+    importance = None
+    if imatrix is not None:
+        require_quantized(choices)
+        _prepare(located, choices, YET_TO_BE_MADE)  # what is in the way is told before the model reads for minutes
+        importance = importance_of(located, imatrix, store, progress)
+    return _prepare(located, choices, importance, keep_split=keep_split)
+
+
+def importance_of(located: Located, wanted: str, store: ModelStore, progress: Progress) -> Importance:
+    """The importance matrix in the file `wanted`, or with `auto` one that the model makes, if it has not before."""
+    identity = " ".join(_digests(located)) if wanted == AUTO else ""
+    if found := find_importance(wanted, identity, store.home):
+        return found
+    return make_importance(located.paths, identity, store.home, progress)
+
+
+def _digests(located: Located) -> list[str]:
+    if located.manifest:
+        return [file.digest for file in located.manifest.weights]
+    return [digest_of(path) for path in located.paths]
+
+
+def _planned_importance(wanted: str | None, choices: Choices) -> Importance | None:
+    if wanted is None:
+        return None
+    require_quantized(choices)
+    return read_importance(Path(wanted), called=wanted) if wanted != AUTO else YET_TO_BE_MADE
+
+
+def _prepare(
+    located: Located, choices: Choices, importance: Importance | None = None, *, keep_split: bool = False
+) -> Prepared:
     """What is wrong with a stored model is told with its name."""
     try:
-        return prepare_quantization(located.paths, choices, keep_split=keep_split)
+        return prepare_quantization(located.paths, choices, importance, keep_split=keep_split)
     except LlmasosError as error:
         for path in located.paths if located.manifest else ():
             error.rename(str(path), located.name)

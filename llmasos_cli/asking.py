@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmasos.engine.debias import sequence_count
 from llmasos.engine.options import ScoreOptions
 from llmasos_cli import output
 from llmasos_cli.answers import Writing, write_answers
@@ -39,9 +40,9 @@ def answer(chosen: Chosen, wanted: Wanted) -> None:
     from llmasos.engine.sampler import with_seeds
 
     at_a_time = 1 if chosen.loading.deterministic else min(wanted.count, MOST_AT_A_TIME)
-    beams = chosen.beams.num_beams
-    with chosen.answering(wanted, parallel=max(beams, at_a_time)) as answering:
-        samplings = [chosen.sampling] if beams > 1 else with_seeds(chosen.sampling, wanted.count)
+    parallel = max(sequence_count(chosen.sampling, chosen.beams), at_a_time)
+    with chosen.answering(wanted, parallel=parallel) as answering:
+        samplings = [chosen.sampling] if chosen.beams.num_beams > 1 else with_seeds(chosen.sampling, wanted.count)
         asked = [answering.ask(wanted.text, each, lambda text: output.note(f"note: {text}")) for each in samplings]
         write_answers(asked, _writing(chosen, wanted, answering.context_length))
 

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmasos.engine.debias import sequence_count
 from llmasos.errors import BadInputError, LlmasosError, UsageError
 from llmasos.files import opened_output
 from llmasos_cli import output
@@ -63,7 +64,7 @@ def answer_lines(chosen: Chosen, wanted: Wanted, files: list[Path], prompt_of: C
     """
     with contextlib.ExitStack() as opened:
         sources = _open(files, opened)
-        parallel = max(chosen.beams.num_beams, AT_A_TIME)
+        parallel = max(sequence_count(chosen.sampling, chosen.beams), AT_A_TIME)
         answering = opened.enter_context(
             chosen.answering(wanted, parallel=parallel, cells=parallel * TOKENS_EACH, kept=parallel)
         )

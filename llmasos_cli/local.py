@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from llmasos.engine.debias import is_debiased, room_for_prefixes, sequence_count
 from llmasos.engine.options import (
     ALL_OPTIONS,
     AnswerOptions,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from llmasos_cli.chat.speaker import Speaker
     from llmasos_cli.choices import Chosen
 
-FILES_OF_A_MODEL = ("lora", "draft")
+FILES_OF_A_MODEL = ("lora", "control_vector", "draft")
 WORTH_KEEPING = 32  # tokens that were read anew, for which the file of --prompt-cache is written again
 UNKNOWN_ANSWER_TOKENS = 1024  # room planned for an answer whose length nobody set
 
@@ -64,6 +65,9 @@ class LocalModel:
     def answering(self, wanted: Wanted, *, parallel: int, cells: int = 0, kept: int = 0) -> Iterator[LocalAnswering]:
         with self._loaded_for(wanted) as (loaded, prompter):
             prompt_tokens = len(prompter.prompt(wanted.text).tokens)
+            if is_debiased(self.sampling):
+                prompt_tokens += room_for_prefixes(self.sampling)
+                cells = cells or parallel * (prompt_tokens + loaded.answer_tokens)
             with loaded.start(prompt_tokens, parallel=parallel, cells=cells, kept=kept) as engine:
                 tell_plan(loaded, verbose=wanted.is_verbose)
                 if wanted.prompt_cache:
@@ -131,7 +135,7 @@ class LocalModel:
         return (
             isinstance(other, LocalModel)
             and (self.located, self.loading) == (other.located, other.loading)
-            and self.beams.num_beams == other.beams.num_beams
+            and sequence_count(self.sampling, self.beams) == sequence_count(other.sampling, other.beams)
         )
 
     def names(self) -> list[str]:
@@ -196,11 +200,14 @@ def choose_here(
     model: str, flags: Mapping[str, Any], task: Mapping[str, Any], *, offline: bool, writes: bool
 ) -> LocalModel:
     """Pulls the model if need be. The layers: its own parameters, a task's, config.toml, the environment, the flags."""
-    from llmasos.locate import locate, locate_adapter
+    from llmasos.locate import locate, locate_adapter, locate_control_vector
     from llmasos.settings import configured, is_offline, layered, own_parameters
 
-    for adapter in layered(LoadOptions, *configured(LoadOptions), flags).lora if writes else ():
+    asked = layered(LoadOptions, *configured(LoadOptions), flags)
+    for adapter in asked.lora if writes else ():
         locate_adapter(adapter)
+    for vector in asked.control_vector if writes else ():
+        locate_control_vector(vector)
     offline = offline or is_offline()
     located = locate(model, progress=output.make_progress(), offline=offline)
     own, troubles = own_parameters(located.parameters or "{}", *ALL_OPTIONS)
@@ -277,7 +284,9 @@ class LocalAnswering:
             fitted = self._prompter.fit(text, self._engine, self._model.limits.on_overflow)
             if fitted.note:
                 tell(fitted.note)
-            self._made = text, replace(asked, tokens=fitted.tokens)
+            is_whole = fitted.tokens == asked.tokens
+            place = asked.question_at if is_whole else None
+            self._made = text, replace(asked, tokens=fitted.tokens, question_at=place)
         return self._made[1]
 
 
@@ -313,7 +322,7 @@ def installed_names() -> list[str]:
     """Of the models in the store that can be asked."""
     from llmasos.store.store import ModelStore
 
-    return [str(manifest.name) for manifest in ModelStore().models() if not manifest.is_adapter]
+    return [str(manifest.name) for manifest in ModelStore().models() if manifest.kind == "model"]
 
 
 def tell_plan(loaded: Loaded, *, verbose: bool) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmasos.engine.options import SamplingOptions
 from llmasos_cli import output
 from llmasos_cli.prompts import read_file
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from llmasos_cli.local import LocalModel
 
 NOT_MEASURED = ("context_length", "draft", "speculation", "shared_cache", "deterministic")
+NOT_BIAS = tuple(each.name for each in fields(SamplingOptions) if not each.name.startswith("debias"))
 TextOption = Annotated[
     Path | None,
     typer.Option(
@@ -62,13 +65,13 @@ def read_text(file: Path | None) -> Text:
     return own_text() if file is None else make_text(str(file), read_file(file))
 
 
-def find_model(model: str, loading: Mapping[str, Any], *, offline: bool, verbose: bool) -> LocalModel:
-    """The model, pulled if need be, with the loading options of all layers."""
+def find_model(model: str, flags: Mapping[str, Any], *, offline: bool, verbose: bool) -> LocalModel:
+    """The model, pulled if need be, with the options of all layers."""
     from llmasos.engine.bindings import log
     from llmasos_cli.local import choose_here
 
     log.is_shown = verbose
-    return choose_here(model, loading, {}, offline=offline, writes=True)
+    return choose_here(model, flags, {}, offline=offline, writes=True)
 
 
 def tell_start(verbose: bool) -> Callable[[Loaded], None]:

@@ -18,8 +18,8 @@ LONGEST_FILE = 400
 PARTS = [
     "errors", "units", "paths", "files", "children", "settings", "progress", "modelfile", "formats", "go_templates",
     "kernels", "native", "store", "sources", "hardware", "engine", "quantization", "conversion", "make", "resolve",
-    "pull", "convert", "locate", "quantize", "create", "segments", "load", "runner", "chat", "tasks", "openai",
-    "ollama", "batch", "evaluation", "quality", "explanation", "distillation", "distributed", "client", "api",
+    "pull", "importance", "convert", "locate", "quantize", "create", "segments", "load", "runner", "chat", "tasks",
+    "openai", "ollama", "batch", "evaluation", "quality", "explanation", "distillation", "distributed", "client", "api",
     "server", "llmasos_cli",
 ]  # fmt: skip
 

@@ -58,16 +58,26 @@ class Asking:
             own = None if listener is None else functools.partial(listener, number)
             sequences.append(
                 self._engine.submit(
-                    tokens, sampling, limits, beams, scores=request.scores, listener=own, shown=request.shown
+                    tokens,
+                    sampling,
+                    limits,
+                    beams,
+                    scores=request.scores,
+                    listener=own,
+                    shown=request.shown,
+                    question_at=request.question_at,
                 )
             )
         return sequences
 
-    def submit_scoring(self, tokens: list[int], top: int) -> list[Submitted]:
-        """A sequence whose tokens are scored, beside `top` likeliest ones at each place, and which gets no answer."""
+    def submit_scoring(self, tokens: list[int], top: int, sampling: SamplingOptions) -> list[Submitted]:
+        """A sequence whose tokens are scored, beside `top` likeliest ones at each place, and which gets no answer.
+
+        Of `sampling` no more counts than how it is debiased.
+        """
         self._require_top(top)
         nothing, wanted = AnswerOptions(max_tokens=0), ScoreOptions(prompt_from=0, top=top)
-        return [self._engine.submit(tokens, SamplingOptions(), nothing, scores=wanted)]
+        return [self._engine.submit(tokens, sampling, nothing, scores=wanted)]
 
     def _require_top(self, top: int) -> None:
         size = self._engine.model.vocabulary_size

@@ -16,6 +16,7 @@ from llmasos.api.asking import Asking, is_one
 from llmasos.api.replies import Conversation, ask, parts_of, parts_of_async, said, said_async
 from llmasos.api.requests import (
     Chatting,
+    Debiasing,
     Loading,
     Request,
     Wanted,
@@ -31,7 +32,7 @@ from llmasos.chat.extraction import extract
 from llmasos.chat.messages import Reply
 from llmasos.engine.embedder import Embedder
 from llmasos.engine.engine import Engine
-from llmasos.engine.options import ALL_OPTIONS, LoadOptions
+from llmasos.engine.options import ALL_OPTIONS, LoadOptions, SamplingOptions
 from llmasos.engine.ranker import Ranked, Ranker
 from llmasos.engine.sequence import Answer
 from llmasos.errors import BadInputError
@@ -253,22 +254,23 @@ class LLM:
 
     # Scores.
 
-    def score(self, text: Prompt | Sequence[Prompt], *, top: int = 0) -> Any:
+    def score(self, text: Prompt | Sequence[Prompt], *, top: int = 0, **debiasing: Unpack[Debiasing]) -> Any:
         """The log-probability (natural) of each token of a text, the first left out, as nothing stands before it.
 
         With `top` come so many of the likeliest tokens at each place. For a list of texts, which may be token ids, a
-        list of such lists.
+        list of such lists. With `debias="self"` they are those of the distributions that debiased answers come from.
         """
-        asking = self._asking
+        require_known(debiasing, Debiasing)
+        asking, sampling = self._asking, layered(SamplingOptions, debiasing)
         return asking.all(
             text,
-            lambda one: asking.submit_scoring(self._tokens(one), top),
+            lambda one: asking.submit_scoring(self._tokens(one), top, sampling),
             lambda answers: list(answers[0].prompt_scores),
         )
 
-    async def ascore(self, text: Prompt | Sequence[Prompt], *, top: int = 0) -> Any:
+    async def ascore(self, text: Prompt | Sequence[Prompt], *, top: int = 0, **debiasing: Unpack[Debiasing]) -> Any:
         """`score` for asyncio."""
-        return await asyncio.to_thread(self.score, text, top=top)
+        return await asyncio.to_thread(self.score, text, top=top, **debiasing)
 
     # Embeddings.
 

@@ -44,7 +44,7 @@ def ask(
     has_shape = request.sampling.grammar is not None
     prompt = chat.prompt(messages, **{**chosen, "think": think}, has_shape=has_shape)
     sampling = replace(request.sampling, grammar=prompt.grammar) if prompt.grammar else request.sampling
-    return prompt, replace(request, sampling=sampling, shown=prompt.shown)
+    return prompt, replace(request, sampling=sampling, shown=prompt.shown, question_at=prompt.question_at)
 
 
 def parts_of(pieces: Generator[str], form: AnswerForm) -> Generator[Part]:

@@ -29,11 +29,21 @@ class Loading(TypedDict, total=False):
     draft: str
     batch_size: int
     lora: Sequence[str]
+    control_vector: Sequence[str]
+    control_layers: str
     mmap: bool
     mlock: bool
 
 
-class Wanted(TypedDict, total=False):
+class Debiasing(TypedDict, total=False):
+    """How a model's prejudices are to be lessened (`engine.debias`)."""
+
+    debias: str
+    debias_strength: float
+    debias_attributes: Sequence[str]
+
+
+class Wanted(Debiasing, total=False):
     """What can be asked of an answer (`engine.options`), and transformers' words for it.
 
     `max_length` counts the prompt's tokens, `max_new_tokens` and `max_tokens` do not. `do_sample` draws tokens even if
@@ -100,7 +110,10 @@ class Chatting(Wanted, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What one call asks for, in the engine's words; `shown` are control tokens that belong to the text."""
+    """What one call asks for, in the engine's words.
+
+    `shown` are control tokens that belong to the text, `question_at` is where a conversation's last question begins.
+    """
 
     sampling: SamplingOptions
     limits: AnswerOptions
@@ -108,6 +121,7 @@ class Request:
     count: int
     max_length: int | None
     shown: frozenset[int] = frozenset()
+    question_at: int | None = None
     scores: ScoreOptions | None = None
 
     @property

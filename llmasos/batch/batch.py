@@ -73,6 +73,7 @@ class Survey:
     longest_body_bytes: int = 0
     longest_answer: int = 0
     tokens: int = 0
+    debiased: bool = False  # one of them at least
 
     def add(self, job: Job, unknown: int) -> None:
         """Counts a job that is left; an answer whose length it does not set counts as `unknown` tokens."""
@@ -80,6 +81,7 @@ class Survey:
         asked = job.body.get("max_tokens", job.body.get("max_completion_tokens"))
         answer = asked if isinstance(asked, int) and 0 <= asked < MOST_TOKENS_EACH else unknown
         self.left += 1
+        self.debiased |= job.body.get("debias") == "self"
         self.longest_body_bytes = max(self.longest_body_bytes, length)
         self.longest_answer = max(self.longest_answer, answer)
         self.tokens += length // BYTES_A_TOKEN + answer

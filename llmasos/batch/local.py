@@ -9,6 +9,7 @@ from typing import Any
 
 from llmasos.batch.batch import BYTES_A_TOKEN, Batch, Nature, Survey
 from llmasos.batch.workers import EmbeddingWorker, TextWorker, Worker
+from llmasos.engine.debias import MOST_ATTRIBUTES, room_for_prefixes, sequence_count
 from llmasos.engine.engine import Engine
 from llmasos.engine.options import AnswerOptions, ChatOptions, LoadOptions, SamplingOptions
 from llmasos.formats.gguf import read_header
@@ -19,6 +20,7 @@ from llmasos.openai.bodies import Defaults
 from llmasos.openai.interface import EmbeddingInterface, TextInterface
 from llmasos.progress import Progress
 
+MOST_DEBIASED = 1 + MOST_ATTRIBUTES  # at a time, for one answer
 MOST_AT_A_TIME = 32  # more gain little and cost memory; see benchmarks/bench_batch.py
 
 
@@ -53,7 +55,8 @@ class LocalBatchModel:
         else:
             files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in located.paths]
         options = [asdict(each) for each in (self.sampling, self.limits, self.chatting)]
-        return [files, options, system, self.loading.deterministic, self.loading.lora]
+        control = [self.loading.control_vector, self.loading.control_layers]
+        return [files, options, system, self.loading.deterministic, self.loading.lora, *control]
 
     @contextlib.contextmanager
     def working(self, batch: Batch, purpose: Purpose, survey: Survey) -> Iterator[Worker]:
@@ -78,22 +81,27 @@ class LocalBatchModel:
             interface = TextInterface(
                 loaded.model, loaded.template, name, Defaults(self.sampling, self.limits, self.chatting, system)
             )
-            with start_engine(loaded, batch.parallel, survey) as engine:
+            with start_engine(loaded, batch.parallel, survey, self.sampling) as engine:
                 parallel = engine.parallel
                 self.started(loaded, parallel)
                 yield TextWorker(engine, interface, name, most=2 * parallel, has_own_seeds=self.loading.deterministic)
 
 
-def start_engine(loaded: Loaded, asked: int | None, survey: Survey) -> Engine:
-    """An engine for as many at a time as were asked for, or as the memory has room for."""
-    parallel = asked or min(MOST_AT_A_TIME, survey.left)
-    if loaded.options.deterministic and asked is None:
-        parallel = 1  # each pass is of one alone
-    each = survey.tokens_each
+def start_engine(loaded: Loaded, asked: int | None, survey: Survey, sampling: SamplingOptions) -> Engine:
+    """An engine for as many at a time as were asked for, or as the memory has room for, or as one answer needs.
+
+    `sampling` is what holds where a line says nothing else.
+    """
+    least, prefix = MOST_DEBIASED if survey.debiased else sequence_count(sampling), 0
+    if least > 1:
+        prefix = room_for_prefixes(sampling)
+    most = 1 if loaded.options.deterministic else MOST_AT_A_TIME  # there each pass is of one alone
+    parallel = asked or max(min(most, survey.left), least)
+    each = survey.tokens_each + prefix
     return loaded.start(
-        survey.longest_body_bytes // BYTES_A_TOKEN,
+        survey.longest_body_bytes // BYTES_A_TOKEN + prefix,
         parallel=parallel,
         cells=parallel * each,
         kept=parallel,
-        cells_each=0 if asked else each,
+        cells_each=0 if asked or least > 1 else each,
     )

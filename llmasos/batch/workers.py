@@ -94,6 +94,7 @@ class TextWorker:
                         asked.beams,
                         scores=asked.scores,
                         shown=asked.shown,
+                        question_at=asked.question_at,
                         listener=lambda event, place=place: self._hear(going, place, event),  # type: ignore[misc]
                     )
                 )

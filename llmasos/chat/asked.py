@@ -75,6 +75,7 @@ class EngineAsked:
             scores=scores,
             listener=self._hear,
             shown=prompt.shown,
+            question_at=prompt.question_at,
         )
 
     def pieces(self, tick: float | None = None) -> Iterator[Piece | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llmasos.chat.answers.families import AnswerForm
@@ -21,13 +21,19 @@ class ChatPrompt:
     """A prompt at whose end the model's next message begins.
 
     `form` says how that is to be read, `shown` which control tokens belong to its text. `grammar` is there if it has to
-    be the call of a function.
+    be the call of a function. `question_at` is the token where the last question begins, None if that is not known.
     """
 
     tokens: list[int]
     form: AnswerForm
     shown: frozenset[int]
     grammar: str | None = None
+    question_at: int | None = None
+
+    def behind(self, tokens: list[int]) -> ChatPrompt:
+        """The prompt behind others' tokens."""
+        place = None if self.question_at is None else self.question_at + len(tokens)
+        return replace(self, tokens=[*tokens, *self.tokens], question_at=place)
 
 
 class Chat:
@@ -62,7 +68,8 @@ class Chat:
         rendered = dialect.render(messages, offered, think=False if is_forced or has_shape else think)
         family = rendered.form.family
         grammar = call_grammar(family, offered) if is_forced and family else None
-        return ChatPrompt(self._tokens(rendered.text), rendered.form, self._shown(rendered.form), grammar)
+        tokens, shown = self._tokens(rendered.text), self._shown(rendered.form)
+        return ChatPrompt(tokens, rendered.form, shown, grammar, self._question_at(tokens, rendered.text, messages))
 
     @functools.cached_property
     def _tool_dialect(self) -> Dialect:
@@ -79,6 +86,17 @@ class Chat:
         bos = self._model.special_text("bos")
         begins_with_bos = bool(bos) and text.startswith(bos)
         return self._model.tokenize(text, add_special=not begins_with_bos, parse_special=True)
+
+    def _question_at(self, tokens: list[int], text: str, messages: Sequence[Message]) -> int | None:
+        """Where the last question begins among the tokens of the whole text."""
+        asked = [message.get("content") for message in messages if message.get("role") == "user"]
+        place = text.rfind(asked[-1].strip()) if asked and isinstance(asked[-1], str) else -1
+        if place < 0:
+            return None
+        behind = self._model.tokenize(text[place:], add_special=False, parse_special=True)
+        # the first may be another, as some vocabularies put a blank before a text
+        is_end = 1 < len(behind) < len(tokens) and tokens[1 - len(behind) :] == behind[1:]
+        return len(tokens) - len(behind) if is_end else None
 
     def _shown(self, form: AnswerForm) -> frozenset[int]:
         tokens = (self._model.tokenize(mark, add_special=False, parse_special=True) for mark in form.marks)

@@ -26,10 +26,12 @@ from llmasos.formats.floats import Array
 from llmasos.formats.fp8 import parse_quantization
 from llmasos.progress import Progress
 from llmasos.quantization.choices import Choices
+from llmasos.quantization.importance import Importance
 from llmasos.quantization.mixes import Tensor, choose_types, model_facts
 from llmasos.quantization.prepared import Prepared
 from llmasos.quantization.pruning import LAYER_COUNT, layers_kept, pruned_metadata, pruned_name
 from llmasos.quantization.types import FLOAT_TYPES, file_type
+from llmasos.quantization.weighing import Weighed, weigh
 from llmasos.quantization.writer import TensorJob
 
 PROBLEMS_SHOWN = 20
@@ -56,17 +58,23 @@ def convert(
     return prepared.write(output, split_max_bytes=split_max_bytes, progress=progress)
 
 
-def prepare(folder: Path, wanted: str | Choices = AUTO, *, provenance: Provenance | None = None) -> Prepared:
+def prepare(
+    folder: Path,
+    wanted: str | Choices = AUTO,
+    importance: Importance | None = None,
+    *,
+    provenance: Provenance | None = None,
+) -> Prepared:
     """Looks at everything but the weights. Raises BadInputError with all the problems that there are.
 
-    `wanted` is a file type, or choices in full, whose mix may be `auto`.
+    `wanted` is a file type, or choices in full, whose mix may be `auto`; then there is no importance to heed.
     """
     choices = as_choices(wanted)
     examined = _examine(folder)
     origin = _named_rightly(provenance or provenance_of(folder), examined.companions)
     general = {**origin.metadata(), **sampling_metadata(folder)}
     if choices.mix != AUTO:
-        return _prepare(examined, general, choices)
+        return _prepare(examined, general, choices, importance)
     mix = resolve_auto([(tensor.dtype, tensor.shape) for tensor in examined.tensors])
     wider = _prepare(examined, general, replace(choices, mix=WIDE_TYPE))
     if mix == WIDE_TYPE:
@@ -74,7 +82,9 @@ def prepare(folder: Path, wanted: str | Choices = AUTO, *, provenance: Provenanc
     return replace(_prepare(examined, general, replace(choices, mix=mix)), instead=wider)
 
 
-def _prepare(examined: Examined, general: Mapping[str, Any], choices: Choices) -> Prepared:
+def _prepare(
+    examined: Examined, general: Mapping[str, Any], choices: Choices, importance: Importance | None = None
+) -> Prepared:
     architecture = examined.companions.architecture.name
     metadata = {
         "general.architecture": architecture,
@@ -82,11 +92,13 @@ def _prepare(examined: Examined, general: Mapping[str, Any], choices: Choices) -
         **examined.companions.metadata,
         "general.quantization_version": QUANTIZATION_VERSION,  # these two last, where llama-quantize puts them
         "general.file_type": file_type(choices.mix),
+        **(importance.metadata if importance else {}),
     }
-    jobs = _make_jobs(examined, choices, metadata)
+    weighed = _make_jobs(examined, choices, metadata, importance)
     if kept := _layers_kept(choices, metadata):
         metadata = pruned_metadata(metadata, kept)
-    return Prepared(architecture, choices.mix, metadata, tuple(jobs), notes=examined.companions.notes)
+    notes = (*examined.companions.notes, *weighed.notes)
+    return Prepared(architecture, choices.mix, metadata, weighed.jobs, notes=notes)
 
 
 def _layers_kept(choices: Choices, metadata: Mapping[str, Any]) -> list[int]:
@@ -216,21 +228,29 @@ def _plan(companions: Companions, checkpoint: Checkpoint, problems: Problems) ->
     return [tensor.renamed(own) for tensor in plan.tensors]
 
 
-def _make_jobs(examined: Examined, choices: Choices, metadata: Mapping[str, Any]) -> list[TensorJob]:
+def _make_jobs(
+    examined: Examined, choices: Choices, metadata: Mapping[str, Any], importance: Importance | None
+) -> Weighed:
     sources: list[tuple[str, Shape, Pieces]] = [
         (name, array.shape, partial(iter, (array,))) for name, array in examined.extra_tensors.items()
     ]
     for tensor in examined.tensors:
         pieces = make_pieces(tensor, examined.checkpoint.read, examined.companions.sizes)
         sources.append((tensor.name, tensor.shape, pieces))
+    known = [name for name, _, _ in sources]
+    old_names = dict(zip(known, known, strict=True))
     if kept := _layers_kept(choices, metadata):
+        old_names = {new: old for old in known if (new := pruned_name(old, kept))}
         sources = [(new, shape, pieces) for old, shape, pieces in sources if (new := pruned_name(old, kept))]
-    types = _choose_types(choices, {name: shape for name, shape, _ in sources}, metadata)
-    return [TensorJob(name, shape, types[name], pieces) for name, shape, pieces in sources]
+    types = _choose_types(choices, {name: shape for name, shape, _ in sources}, metadata, importance is not None)
+    jobs = tuple(TensorJob(name, shape, types[name], pieces) for name, shape, pieces in sources)
+    return weigh(jobs, importance, choices.mix, old_names, known) if importance else Weighed(jobs, ())
 
 
-def _choose_types(choices: Choices, shapes: Mapping[str, Shape], metadata: Mapping[str, Any]) -> Mapping[str, str]:
+def _choose_types(
+    choices: Choices, shapes: Mapping[str, Shape], metadata: Mapping[str, Any], has_importance: bool
+) -> Mapping[str, str]:
     """As llama-quantize would choose from a GGUF in BF16, or as a conversion to a plain type does."""
     plain = choices.mix if choices.mix in FLOAT_TYPES else WIDE_TYPE
     tensors = [Tensor(name, shape, plain_type(name, shape, plain)) for name, shape in shapes.items()]
-    return choose_types(choices, tensors, model_facts(metadata))
+    return choose_types(choices, tensors, model_facts(metadata), has_importance=has_importance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence as Tokens
 from typing import TYPE_CHECKING
 
 from llmasos.engine.context import Context
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
 
 
 class Answering:
-    """Belongs to the engine's thread, which counts what is no part of choosing tokens; `tasks` has but one."""
+    """Belongs to the engine's thread, which counts what is no part of choosing tokens; `tasks` has but one here."""
 
     def __init__(self, sequence: Sequence, model: Model, *, guesses: bool = False) -> None:
         """Raises BadInputError for sampling that can't be: a grammar that is none, a bias for no token."""
         self.sequence = sequence
         is_alone = sequence.scores is not None and sequence.scores.alone
         self.tasks = [Task(list(sequence.prompt_tokens), _first_logits(sequence.scores), is_alone)]
+        self.cells_beside = 0  # that its tasks hold beside as many each as the first has tokens
         self.shifted_tokens = 0
         self.cached_tokens = 0
         self.guessed_tokens = 0
@@ -75,7 +77,7 @@ class Answering:
         limit = self.sequence.limits.max_tokens
         return room if limit is None else min(room, limit - len(self._tokens) - 1)
 
-    def score_prompt(self, context: Context, index: int, end: int, count: int) -> None:
+    def take_rows(self, task: Task, context: Context, index: int, end: int, count: int) -> None:
         """Scores prompt tokens by the `count` rows of the pass just made, up to an index; `end`: how far it has read.
 
         The last row of all stands before the answer's first token.
@@ -83,8 +85,23 @@ class Answering:
         tokens = self.sequence.prompt_tokens
         positions = range(end - count + 1, min(end + 1, len(tokens)))
         if self._scores is not None and positions:
-            last = index - (end + 1 - positions.stop)
-            self._scores.take_prompt(context, last, positions, tokens[positions.start : positions.stop])
+            from llmasos.engine.scores import rows_at
+
+            rows = rows_at(context, index, count, self._model.vocabulary_size)
+            self._scores.take_prompt(rows[: len(positions)], positions, tokens[positions.start : positions.stop])
+
+    def companions(self) -> list[Task]:
+        """Tasks that have to go on beside the first from now on, which has been read."""
+        return []
+
+    def is_ready(self, context: Context, index: int) -> bool:
+        """Whether the next token can be chosen by the logits at an index of the pass just made."""
+        return True
+
+    def extend(self, tokens: Tokens[int]) -> None:
+        """The tokens go on behind all tasks."""
+        for task in self.tasks:
+            task.tokens += tokens
 
     def finish(self, reason: str) -> Answer:
         """Shows what was held back, and closes the sampler."""

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmasos.engine.adapter import Adapter, apply_adapters
 from llmasos.engine.bindings import Flag, lib, log, make_quietly
@@ -21,6 +21,10 @@ from llmasos.engine.scheduler import LOGIT_ROWS
 from llmasos.errors import BadInputError, DoesNotFitError, LlmasosError
 from llmasos.hardware.pace import Pace
 from llmasos.hardware.plan import MICRO_BATCH_SIZE
+
+if TYPE_CHECKING:  # it brings NumPy, 0.1 s that answers don't need
+    from llmasos.engine.control import Control
+    from llmasos.engine.probes import Probe
 
 KV_TYPE_IDS = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}  # ggml_type
 
@@ -88,17 +92,33 @@ class Aborted(Exception):  # noqa: N818 - a signal between two threads, never an
 
 
 class Context:
-    """Holds the keys and values of every sequence. Positions of a sequence go on without a gap."""
+    """Holds the keys and values of every sequence. Positions of a sequence go on without a gap.
 
-    def __init__(self, model: Model, options: ContextOptions, adapters: Sequence[Adapter] = ()) -> None:
+    A `probe` looks into every pass; what it raises comes out of `decode`.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        options: ContextOptions,
+        adapters: Sequence[Adapter] = (),
+        *,
+        control: Control | None = None,
+        probe: Probe | None = None,
+    ) -> None:
         self._abort = Flag()
         params = _context_params(options)
         params.abort_callback, params.abort_callback_data = self._abort.abort_callback(), self._abort.data
+        if probe:
+            probe.attach(params)
+        self._probe = probe
         self.handle: Any = make_quietly(lambda: lib.llama_init_from_model(model.handle, params))
         if not self.handle:
             raise _failure(options)
         if adapters:
             apply_adapters(self.handle, adapters)
+        if control:
+            control.apply(self.handle)
         self.options = options
         self._pace = Pace(options.threads) if options.adapts else None
         # llama.cpp rounds the context up and, if it was made short, the batch down; what was asked for holds here.
@@ -108,6 +128,11 @@ class Context:
         self._memory = lib.llama_get_memory(self.handle)
         self.is_recurrent = lib.llama_model_is_recurrent(model.handle) or lib.llama_model_is_hybrid(model.handle)
         self._batch = Batch(self.batch_size)
+
+    @property
+    def shares_cells(self) -> bool:
+        """Whether sequences hold once what they begin with alike."""
+        return self.options.pooled and not self.options.one_by_one and not self.is_recurrent
 
     def decode(self, readings: Sequence[Reading]) -> list[int]:
         """One forward pass of at most `batch_size` tokens; for each reading the index of its last token's logits.
@@ -123,6 +148,8 @@ class Context:
         result = lib.llama_decode(self.handle, self._batch.handle)
         if self._pace:
             self._pace.rest()
+        if self._probe:
+            self._probe.raise_failure()
         if result == 2:
             raise Aborted
         if result != 0:

@@ -6,6 +6,7 @@ Forward passes run in the engine's thread, so the caller's thread stays free for
 
 from __future__ import annotations
 
+import functools
 import queue
 import threading
 import time
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from llmasos.engine.background import Background
 from llmasos.engine.context import Context
+from llmasos.engine.debias import cells_needed, is_debiased, prefixed, require_meaning
 from llmasos.engine.grammar.soundness import examine
 from llmasos.engine.model import Model
 from llmasos.engine.options import AnswerOptions, BeamOptions, SamplingOptions, ScoreOptions
@@ -75,11 +77,13 @@ class Engine:
         scores: ScoreOptions | None = None,
         listener: Callable[[Event], None] | None = None,
         shown: frozenset[int] = frozenset(),
+        question_at: int | None = None,
     ) -> Sequence:
         """Queues a prompt; iterate over the result for its pieces, of which a search with `beams` has none.
 
         A `listener` is given the pieces, and at last the Answer or an error, in the engine's thread instead; it must
-        neither wait nor fail. Control tokens leave no text behind, but for those `shown`. Raises PromptTooLongError if
+        neither wait nor fail. Control tokens leave no text behind, but for those `shown`. `question_at` is where in a
+        conversation its last question begins, for what is debiased. Raises PromptTooLongError if
         the context can't hold the prompt and a token more, BadInputError for an empty prompt, token ids that the model
         does not have, or a grammar that can't be followed, BusyError if too many wait already, UsageError for more
         beams than the context is made for.
@@ -96,6 +100,8 @@ class Engine:
         if sampling.grammar is not None:
             examine(sampling.grammar)  # here, where others need not wait for it
         sequence = Sequence(tokens, sampling, limits, beams, scores, listener, shown)
+        if is_debiased(sampling):
+            sequence.prefixed = self._copies(sequence, question_at)
         with self._changing:
             if self._is_closing:
                 raise LlmasosError("the engine is closed")
@@ -104,6 +110,32 @@ class Engine:
             self._submitted.add(sequence)
             self._arrived.put(sequence)
         return sequence
+
+    def _copies(self, sequence: Sequence, question_at: int | None) -> list[list[int]]:
+        """The prompts behind prefixes by which an answer is debiased, if it can be."""
+        sampling, scores, prompt, context = sequence.sampling, sequence.scores, sequence.prompt_tokens, self.context
+        has_beams, shifts = sequence.beams is not None, sequence.limits.on_overflow == "shift"
+        require_meaning(sampling, has_beams=has_beams, shifts=shifts)
+        if question_at and scores and scores.prompt_from is not None and scores.prompt_from < question_at:
+            raise UsageError("what stands before a question has no debiased scores")
+        begins = self.model.adds("bos") and prompt[0] == self.model.special_token("bos")
+        tokenize = functools.partial(self.model.tokenize, add_special=False, parse_special=False)
+        copies = prefixed(prompt, sampling, question_at, begins, tokenize)
+        count, longest = 1 + len(copies), max(map(len, copies))
+        if count > self.parallel:
+            raise UsageError(
+                f"{count - 1} attributes need {count} sequences at a time, and {self.parallel} go on",
+                hint="give fewer debias_attributes, or let more go on at a time",
+            )
+        if longest >= context.length:
+            raise PromptTooLongError(longest, context.length)
+        shares = context.shares_cells and not (scores and scores.alone)
+        if cells_needed(prompt, copies, shares=shares) + count > context.capacity:
+            raise BadInputError(
+                f"the prompt and {count - 1} copies of it do not fit into the {context.capacity} tokens of all",
+                hint="give fewer debias_attributes, a longer context, or a shorter prompt",
+            )
+        return copies
 
     def cancel(self, sequence: Sequence) -> None:
         """Ends a sequence; what it has so far stays its answer."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 KV_TYPES = ("f16", "bf16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
 OVERFLOWS = ("error", "truncate", "shift", "summarize")
-PENALTIES, LOOPS, RARE = "Penalties", "Loops and clichés", "Rarely needed"
+PENALTIES, LOOPS, RARE, BIAS = "Penalties", "Loops and clichés", "Rarely needed", "Bias"
 INT32 = 2**31 - 1  # a greater number would wrap on its way through ctypes
 MOST_TOKENS = 1_048_576  # that a penalty looks back at: llama.cpp takes memory for all of them
 
@@ -27,7 +27,8 @@ DRAWING = frozenset((
 ))  # fmt: skip
 # These change what is likely, token by token; beams are compared by what the model says.
 WEIGHING = frozenset((
-    "repeat_penalty", "presence_penalty", "frequency_penalty", "dry_multiplier", "logit_bias",
+    "repeat_penalty", "presence_penalty", "frequency_penalty", "dry_multiplier", "logit_bias", "debias_strength",
+    "debias_attributes",
 ))  # fmt: skip
 
 
@@ -96,6 +97,20 @@ class SamplingOptions:
     mirostat_eta: float = option(0.1, "Mirostat: how fast it adapts.", minimum=0, maximum=100, panel=RARE)
     logit_bias: tuple[str, ...] = option(
         (), "TOKEN=BIAS: add to a token's logit, `-inf` forbids it. Again for more.", panel=RARE
+    )
+    debias: str = option(
+        "off",
+        "self: what prejudice would make likelier becomes less likely; takes the time of an answer more an attribute.",
+        choices=("off", "self"),
+        panel=BIAS,
+    )
+    debias_strength: float = option(
+        50.0, "How strongly; 0 changes nothing, 10 a little, 100 much.", minimum=0, maximum=10_000, panel=BIAS
+    )
+    debias_attributes: tuple[str, ...] = option(
+        ("gender", "race", "religion", "age", "insults", "threats"),
+        "What is to be lessened, a known attribute or what somebody does who writes so. Again for more.",
+        panel=BIAS,
     )
     grammar: str | None = option(
         None, "GBNF grammar that the answer must keep to: text, or a .gbnf file.", panel=RARE, metavar="GRAMMAR"
@@ -184,6 +199,12 @@ class LoadOptions:
     batch_size: int = option(512, "Tokens of the prompt that are read at once.", minimum=1, maximum=65536, panel=RARE)
     lora: tuple[str, ...] = option(
         (), "NAME or NAME:SCALE: add this LoRA adapter, a stored one or a GGUF file. Again for more."
+    )
+    control_vector: tuple[str, ...] = option(
+        (), "NAME or NAME:SCALE: add this control vector, a stored one or a GGUF file. Again for more."
+    )
+    control_layers: str | None = option(
+        None, "Add control vectors to the layers A to B alone, counted from 0.", panel=RARE, metavar="A-B"
     )
     mmap: bool = option(True, "Map the file into memory instead of reading it.", panel=RARE)
     mlock: bool = option(False, "Keep the model in memory, never swapped out.", panel=RARE)

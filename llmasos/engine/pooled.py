@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmasos.engine.background import in_thread
 from llmasos.engine.bindings import lib, log, make_quietly
@@ -18,6 +18,9 @@ from llmasos.engine.context import KV_TYPE_IDS, Batch, Reading
 from llmasos.engine.model import Model
 from llmasos.errors import BadInputError, LlmasosError, PromptTooLongError
 from llmasos.formats.purpose import Pooling
+
+if TYPE_CHECKING:
+    from llmasos.engine.probes import Probe
 
 TEXTS_AT_ONCE = 64
 TOKENS_AT_ONCE = 512  # of several texts; a longer pass is no quicker, and much slower without flash attention
@@ -53,7 +56,8 @@ VectorsOf = Callable[[Text], Any]  # float32 (tokens, width): what stands for th
 class PooledContext:
     """`close` frees the context; the model belongs to whoever loaded it. Any thread may ask, one is served at a time.
 
-    `pooling` None is that of the file. With `vectors_of` the model is given those in place of tokens.
+    `pooling` None is that of the file. With `vectors_of` the model is given those in place of tokens. A `probe` looks
+    into every pass; what it raises comes out of `read`.
     """
 
     def __init__(
@@ -63,9 +67,13 @@ class PooledContext:
         *,
         pooling: Pooling | None = None,
         vectors_of: VectorsOf | None = None,
+        probe: Probe | None = None,
     ) -> None:
         self._texts_at_once = 1 if options.one_by_one else min(TEXTS_AT_ONCE, options.longest)
         params = _context_params(options, pooling, self._texts_at_once)
+        if probe:
+            probe.attach(params)
+        self._probe = probe
         self.handle: Any = make_quietly(lambda: lib.llama_init_from_model(model.handle, params))
         if not self.handle:
             raise BadInputError(f"no context can be made for this model: {log.last_errors() or 'no reason given'}")
@@ -106,7 +114,10 @@ class PooledContext:
         self._batch.fill([Reading(number, text.tokens, 0, len(text.tokens)) for number, text in enumerate(texts)])
         if self._vectors_of:
             self._batch.fill_vectors(map(self._vectors_of, texts))
-        if (result := lib.llama_decode(self.handle, self._batch.handle)) != 0:
+        result = lib.llama_decode(self.handle, self._batch.handle)
+        if self._probe:
+            self._probe.raise_failure()
+        if result != 0:
             raise LlmasosError(f"llama.cpp failed in a forward pass ({result}): {log.last_errors() or 'no reason'}")
         return [self._row(number) for number in range(len(texts))]
 

@@ -26,15 +26,17 @@ class Task:
     """A sequence as the scheduler sees it: the tokens that the cache is to hold, which grow with the answer.
 
     `logits_from`: of the tokens from this one on logits are wanted, and not only of the last. `is_alone`: it takes
-    over nothing of others, and nothing of it is kept. `width`: so many tasks it may become (`fork`). The last `guessed`
-    tokens are not chosen yet, but guesses, which a pass checks (`settle`). `number` is its place in the cache, -1 while
-    it waits; `read` says how many of the tokens the cache holds, and `spared` how many when the task was first let in.
+    over nothing of others, nothing of it is kept. `width`: so many tasks it may become (`fork`, `spread`). Who has a
+    `leader` goes on only beside it, in a place that it holds. The last `guessed` tokens are not chosen yet, but
+    guesses, which a pass checks (`settle`). `number` is its place in the cache, -1 while it waits; `read` says how many
+    of the tokens the cache holds, and `spared` how many when the task was first let in.
     """
 
     tokens: list[int]
     logits_from: int | None = None
     is_alone: bool = False
     width: int = 1
+    leader: Task | None = None
     guessed: int = 0
     number: int = -1
     read: int = 0
@@ -187,6 +189,11 @@ class Scheduler:
             task.tokens.append(token)
         return going_on
 
+    def spread(self, others: Sequence[Task]) -> None:
+        """Lets tasks in whose leader runs, in the places that it holds."""
+        for task in reversed(others):
+            self._begin(task)
+
     def _copy(self, task: Task) -> Task:
         copy = Task(list(task.tokens), spared=task.spared)
         if task.number < 0:  # it was sent back after it had been read
@@ -211,6 +218,8 @@ class Scheduler:
         self.waiting.extendleft(reversed(passed_over))
 
     def _has_place(self, task: Task) -> bool:
+        if task.leader is not None:
+            return task.leader in self.running
         return sum(each.width for each in (*self.running, task)) <= self.parallel
 
     def _is_about_to_be_read(self, task: Task) -> bool:
@@ -245,7 +254,8 @@ class Scheduler:
         task.number, task.read = self.cells.open(self._beginning(task))
         if task.spared is None:
             task.spared = task.read
-        self.running.append(task)
+        place = len(self.running) if task.leader is None else self.running.index(task.leader) + 1
+        self.running.insert(place, task)  # so that who makes room does so with all that belong to it
 
     def _send_back(self, task: Task) -> None:
         """What it read is kept as long as nobody needs the room; it is the first to be let in again."""

@@ -36,11 +36,8 @@ class ScoreTaker:
         self._of_prompt: dict[int, TokenScore] = {}  # by position; what is read again is scored again
         self._of_answer: list[TokenScore] = []
 
-    def take_prompt(self, context: Context, last_index: int, positions: range, tokens: Sequence[int]) -> None:
-        """Rows that end at an index of the pass just made, and stand before the tokens at these positions."""
-        if not positions:
-            return
-        rows = self._rows(context, last_index - len(positions) + 1, len(positions))
+    def take_prompt(self, rows: native.Floats, positions: range, tokens: Sequence[int]) -> None:
+        """Rows of logits that stand before the tokens at these positions."""
         if self._reader is not None:
             self._reader(rows, positions, tokens)
             return
@@ -49,7 +46,7 @@ class ScoreTaker:
 
     def take_answer(self, context: Context, index: int, token: int) -> None:
         """The row that a token of the answer was chosen by."""
-        self._of_answer += self._scores(self._rows(context, index, 1), [token])
+        self._of_answer += self._scores(rows_at(context, index, 1, self._width), [token])
 
     @property
     def of_prompt(self) -> tuple[TokenScore, ...]:
@@ -58,10 +55,6 @@ class ScoreTaker:
     @property
     def of_answer(self) -> tuple[TokenScore, ...]:
         return tuple(self._of_answer)
-
-    def _rows(self, context: Context, first_index: int, count: int) -> native.Floats:
-        view: Any = logits_at(context, first_index, count * self._width)
-        return np.frombuffer(view, np.float32).reshape(count, self._width)
 
     def _scores(self, rows: native.Floats, tokens: Sequence[int]) -> list[TokenScore]:
         if self._top == 0:
@@ -74,3 +67,9 @@ class ScoreTaker:
             TokenScore(token, value, tuple(zip(listed, values, strict=True)))
             for token, value, listed, values in zip(tokens, own.tolist(), top.tokens.tolist(), others, strict=True)
         ]
+
+
+def rows_at(context: Context, last_index: int, count: int, width: int) -> native.Floats:
+    """The `count` rows of logits up to an index of the last pass, in llama.cpp's own memory (count, width)."""
+    view: Any = logits_at(context, last_index - count + 1, count * width)
+    return np.frombuffer(view, np.float32).reshape(count, width)

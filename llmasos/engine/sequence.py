@@ -83,6 +83,7 @@ class Sequence:
     """What the engine's thread fills and a reader empties. `is_cancelled` may be set by anybody.
 
     `shown` are control tokens whose names belong to the answer's text, such as the mark before a call of a function.
+    `prefixed` are the prompts beside the own one by which its answer is debiased.
     """
 
     prompt_tokens: list[int]
@@ -92,6 +93,7 @@ class Sequence:
     scores: ScoreOptions | None = None
     listener: Callable[[Event], None] | None = None
     shown: frozenset[int] = frozenset()
+    prefixed: list[list[int]] = field(default_factory=list)
     is_cancelled: threading.Event = field(default_factory=threading.Event)
     submitted_at: float = field(default_factory=time.monotonic)
     answer: Answer | None = None

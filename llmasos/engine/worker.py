@@ -109,6 +109,10 @@ class Worker:
         return len(tokens)
 
     def _answering_for(self, sequence: Sequence) -> Answering | BeamAnswering:
+        if sequence.prefixed:
+            from llmasos.engine.debias_answering import DebiasAnswering
+
+            return DebiasAnswering(sequence, self.model, shares_cells=self.context.shares_cells)
         if sequence.beams is None:
             return Answering(sequence, self.model, guesses=self._guesses)
         from llmasos.engine.beam_answering import BeamAnswering  # NumPy, which other answers do without
@@ -142,7 +146,7 @@ class Worker:
             self._announce([])
         self.scheduler.done(parts)
         for part, index in zip(parts, indices, strict=True):
-            self._take_scores(part, index)
+            self._take_rows(part, index)
             if part.is_last and part.task in self.answering:  # else a beam of a search that has ended just now
                 self._advance(part.task, self.answering[part.task], index)
         if self._guesses:
@@ -194,32 +198,45 @@ class Worker:
             answering.is_drafted = bool(guesses)
             task.add_guesses(guesses)
 
-    def _take_scores(self, part: Part, index: int) -> None:
+    def _take_rows(self, part: Part, index: int) -> None:
         answering = self.answering.get(part.task)
-        if part.task.logits_from is not None and isinstance(answering, Answering):
+        if part.logit_count and isinstance(answering, Answering):
+            end = part.position + len(part.tokens)
             try:
-                answering.score_prompt(self.context, index, part.position + len(part.tokens), part.logit_count)
+                answering.take_rows(part.task, self.context, index, end, part.logit_count)
             except BaseException as error:
                 self._fail(answering, error)
 
     def _advance(self, task: Task, answering: Answering | BeamAnswering, index: int) -> None:
         """Chooses a task's next token by the logits at an index of the pass just made."""
         try:
-            if isinstance(answering, Answering):
-                self._grow(task, answering, index)
-            else:
+            if not isinstance(answering, Answering):
                 self._note(task, answering, index)
+            elif companions := answering.companions():
+                self.answering.update(dict.fromkeys(companions, answering))
+                self.scheduler.spread(companions)
+            elif answering.is_ready(self.context, index):
+                self._grow(answering, index)
         except BaseException as error:
             self._fail(answering, error)
 
-    def _grow(self, task: Task, answering: Answering, index: int) -> None:
+    def _grow(self, answering: Answering, index: int) -> None:
+        task = answering.tasks[0]
         token, reason = self._check_guesses(task, answering, index)
-        if reason is None and len(task.tokens) >= self.context.length:
+        if reason is None and self._is_full(answering):
             reason = self._outgrow(task, answering)
         if reason is not None:
             self._end(answering, reason)
             return
-        task.tokens.append(token)
+        answering.extend([token])
+
+    def _is_full(self, answering: Answering) -> bool:
+        """Whether one more token of each of its tasks is too many for one context, or for the cells of all."""
+        lengths = [len(task.tokens) for task in answering.tasks]
+        return (
+            max(lengths) >= self.context.length
+            or len(lengths) * (lengths[0] + 1) + answering.cells_beside > self.context.capacity
+        )
 
     def _check_guesses(self, task: Task, answering: Answering, index: int) -> tuple[int, str | None]:
         """The first token that was not guessed right, and why the answer ends with it, if it does."""

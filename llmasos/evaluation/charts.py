@@ -27,12 +27,12 @@ def bars_svg(title: str, bars: Sequence[Bar]) -> str:
     """Horizontal bars from 0, with their errors."""
     greatest = max((bar.value + bar.error for bar in bars), default=0.0) or 1.0
     room = WIDTH - LABEL_WIDTH - VALUE_WIDTH
-    parts = [_text(0, 20, title, "font-weight='bold'")]
+    parts = [text(0, 20, title, "font-weight='bold'")]
     for number, bar in enumerate(bars):
         top, length = TITLE_HEIGHT + number * BAR_HEIGHT, _finite(bar.value / greatest) * room
         middle = top + BAR_HEIGHT / 2
         colour = COLOURS[number % len(COLOURS)]
-        parts.append(_text(LABEL_WIDTH - 8, middle + 4, _shortened(bar.label), "text-anchor='end'"))
+        parts.append(text(LABEL_WIDTH - 8, middle + 4, _shortened(bar.label), "text-anchor='end'"))
         parts.append(
             f"<rect x='{LABEL_WIDTH}' y='{top + 4}' width='{length:.1f}' height='{BAR_HEIGHT - 8}' fill='{colour}'>"
             f"<title>{html.escape(bar.label)}: {html.escape(bar.told)}</title></rect>"
@@ -41,8 +41,8 @@ def bars_svg(title: str, bars: Sequence[Bar]) -> str:
             reach = _finite(bar.error / greatest) * room
             start, end = LABEL_WIDTH + length - reach, LABEL_WIDTH + length + reach
             parts.append(f"<path d='M{start:.1f} {middle}H{end:.1f}' stroke='currentColor' stroke-width='2'/>")
-        parts.append(_text(WIDTH - VALUE_WIDTH + 8, middle + 4, bar.told))
-    return _svg(TITLE_HEIGHT + len(bars) * BAR_HEIGHT + 8, title, parts)
+        parts.append(text(WIDTH - VALUE_WIDTH + 8, middle + 4, bar.told))
+    return svg(TITLE_HEIGHT + len(bars) * BAR_HEIGHT + 8, title, parts)
 
 
 def stacked(charts: Sequence[str]) -> str:
@@ -52,7 +52,7 @@ def stacked(charts: Sequence[str]) -> str:
     for chart, height in zip(charts, heights, strict=True):
         parts.append(f"<svg y='{top:g}'{chart.removeprefix('<svg')}")
         top += height
-    return _svg(top, "charts", parts)
+    return svg(top, "charts", parts)
 
 
 def bars_text(title: str, bars: Sequence[Bar], width: int = 40) -> list[str]:
@@ -83,11 +83,11 @@ def _shortened(text: str, longest: int = 30) -> str:
     return text if len(text) <= longest else f"…{text[1 - longest :]}"
 
 
-def _text(x: float, y: float, text: str, more: str = "") -> str:
-    return f"<text x='{x:g}' y='{y:g}' {more}>{html.escape(text)}</text>"
+def text(x: float, y: float, words: str, more: str = "") -> str:
+    return f"<text x='{x:g}' y='{y:g}' {more}>{html.escape(words)}</text>"
 
 
-def _svg(height: float, title: str, parts: Sequence[str]) -> str:
+def svg(height: float, title: str, parts: Sequence[str]) -> str:
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{WIDTH}' height='{height:g}' viewBox='0 0 {WIDTH} {height:g}' "
         f"font-family='system-ui, sans-serif' font-size='13' fill='currentColor' role='img' "

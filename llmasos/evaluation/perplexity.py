@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from llmasos.engine.debias import described, is_debiased
 from llmasos.engine.model import Model
-from llmasos.engine.options import LoadOptions
+from llmasos.engine.options import LoadOptions, SamplingOptions
 from llmasos.errors import UsageError
 from llmasos.evaluation.scorer import Window, open_scorer
 from llmasos.evaluation.statistics import estimate
@@ -22,7 +23,15 @@ from llmasos.locate import Located
 from llmasos.native import Doubles
 from llmasos.progress import Progress
 
-MATTERING = ("gpu_layers", "kv_type", "flash_attention", "batch_size", "lora")  # of loading: these move digits
+MATTERING = (
+    "gpu_layers",
+    "kv_type",
+    "flash_attention",
+    "batch_size",
+    "lora",
+    "control_vector",
+    "control_layers",
+)  # of loading: these move digits
 DEFAULT_CONTEXT, LEAST_CONTEXT = 512, 4
 
 
@@ -74,9 +83,12 @@ class Perplexity:
     chunks: tuple[float, ...]
 
 
-def describe(settings: Settings, text: Text, loading: LoadOptions) -> dict[str, Any]:
+def describe(
+    settings: Settings, text: Text, loading: LoadOptions, sampling: SamplingOptions | None = None
+) -> dict[str, Any]:
     """All that a figure depends on beside the model, as it is told and kept."""
     return {
+        **({"debias": described(sampling)} if sampling and is_debiased(sampling) else {}),
         **asdict(settings),
         "text": {"name": text.name, "sha256": text.sha256, "bytes": text.byte_count},
         "loading": {name: getattr(loading, name) for name in MATTERING},
@@ -105,13 +117,25 @@ def measure(
     settings: Settings,
     loading: LoadOptions,
     *,
+    sampling: SamplingOptions | None = None,
     progress: Progress | None = None,
     started: Callable[[Loaded], None] = lambda loaded: None,
 ) -> Perplexity:
-    """A model's perplexity on a text. Raises what loading raises, and BadInputError for a text that is too short."""
+    """A model's perplexity on a text, debiased if `sampling` says so.
+
+    Raises what loading raises, and BadInputError for a text that is too short.
+    """
     progress = progress or Progress()
     rows = settings.logit_rows
-    with open_scorer(located, loading, settings.longest, logit_rows=rows, progress=progress, started=started) as scorer:
+    with open_scorer(
+        located,
+        loading,
+        settings.longest,
+        logit_rows=rows,
+        sampling=sampling,
+        progress=progress,
+        started=started,
+    ) as scorer:
         windows = windows_of(scorer.model, text, settings)
         with progress.work(f"measuring {located.name}", text.byte_count):
             surprises = []

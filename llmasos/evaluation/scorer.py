@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmasos import native
+from llmasos.engine.debias import room_for_prefixes, sequence_count
 from llmasos.engine.engine import Engine
 from llmasos.engine.model import Model
 from llmasos.engine.options import AnswerOptions, LoadOptions, SamplingOptions, ScoreOptions
@@ -107,11 +108,15 @@ class ScoreReader:
 
 
 class Scorer:
-    """An engine that scores. It belongs to whoever started it."""
+    """An engine that scores. It belongs to whoever started it.
 
-    def __init__(self, model: Model, engine: Engine) -> None:
+    What `sampling` says of debiasing counts: then rows and log-probabilities are those of the damped distributions.
+    """
+
+    def __init__(self, model: Model, engine: Engine, sampling: SamplingOptions | None = None) -> None:
         self.model = model
         self._engine = engine
+        self._sampling = sampling or SamplingOptions()
 
     def score(self, windows: Iterable[Window], wanted: Wanted | None = None) -> Iterator[Scores]:
         """The scores of each window, in their order, as they come."""
@@ -128,7 +133,7 @@ class Scorer:
             for window in windows:
                 reader = make_reader(window)
                 options = ScoreOptions(prompt_from=window.first, reader=reader, alone=window.alone)
-                going.append((self._engine.submit(window.tokens, SamplingOptions(), NOTHING, scores=options), reader))
+                going.append((self._engine.submit(window.tokens, self._sampling, NOTHING, scores=options), reader))
                 if len(going) >= WAITING * self._engine.parallel:
                     yield _read_whole(*going.popleft())
             while going:
@@ -160,19 +165,29 @@ def open_scorer(
     *,
     parallel: int = 1,
     logit_rows: int = LOGIT_ROWS,
+    sampling: SamplingOptions | None = None,
     progress: Progress | None = None,
     started: Callable[[Loaded], None] = lambda loaded: None,
 ) -> Iterator[Scorer]:
     """A scorer of windows of at most `longest` tokens, `parallel` at a time; `logit_rows` are made at a time.
 
-    `started` is called when the model is loaded.
+    `started` is called when the model is loaded. `sampling` may ask for debiased scores (`Scorer`).
 
     Raises what loading raises, and BadInputError for a model that was not made to write text.
     """
-    options = replace(loading, context_length=longest + 1, draft=None, speculation=False)
+    sampling = sampling or SamplingOptions()
+    width = sequence_count(sampling)
+    length = longest + 1 + (room_for_prefixes(sampling) if width > 1 else 0)
+    options = replace(loading, context_length=length, draft=None, speculation=False)
     with (
         Loaded(located, options, answer_tokens=1, prompt_bytes=0, progress=progress) as loaded,
-        loaded.start(longest, parallel=parallel, cells=parallel * (longest + 1), logit_rows=logit_rows) as engine,
+        loaded.start(
+            length - 1,
+            parallel=width * parallel,
+            cells=width * parallel * length,
+            kept=width if width > 1 else 0,  # the beginnings of the prefixed texts
+            logit_rows=logit_rows,
+        ) as engine,
     ):
         started(loaded)
-        yield Scorer(loaded.model, engine)
+        yield Scorer(loaded.model, engine, sampling)

@@ -296,7 +296,8 @@ def _longest_context(shape: ModelShape, wishes: Wishes, fits: Callable[[int], bo
 
 def _most_cells(length: int, wanted: int, fits: Callable[[int], bool]) -> int:
     """The wanted number of cells, or the largest that fits; never less than one sequence may have."""
-    counts = range(length, _padded(max(length, wanted)) + 1, CONTEXT_STEP)
+    wanted = max(length, wanted)
+    counts: list[int] = [*range(length, wanted, CONTEXT_STEP), wanted]
     found = bisect_left(counts, True, key=lambda count: not fits(count))
     return counts[max(0, found - 1)]
 

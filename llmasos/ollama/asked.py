@@ -110,6 +110,7 @@ def asked_of(question: Question, *, is_chat: bool) -> OllamaAsked:
         limits=question.limits,
         scores=question.scores,
         shown=prompt.shown,
+        question_at=prompt.question_at,
         form=prompt.form,
         is_chat=is_chat,
     )

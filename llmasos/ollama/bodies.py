@@ -128,7 +128,7 @@ def _behind(body: Body, prompt: ChatPrompt) -> ChatPrompt:
     before = read_field(body, "context", list, [])
     if not all(type(token) is int for token in before):
         raise BadInputError("the context is no list of tokens", hint="give back that of an earlier response")
-    return replace(prompt, tokens=[*before, *prompt.tokens]) if before else prompt
+    return prompt.behind(before) if before else prompt
 
 
 def _messages(body: Body, system: str | None) -> list[Mapping[str, Any]]:

@@ -51,7 +51,8 @@ class Stream(ABC):
 class Asked(ABC):
     """`count` answers to each of the prompts: the best of `drawn` ones, or of a search with `beams`.
 
-    `shown` are the control tokens that belong to their text. `tells_figures`: each choice has all that is known of its
+    `shown` are the control tokens that belong to their text, `question_at` is where the last question of a conversation
+    begins. `tells_figures`: each choice has all that is known of its
     answer beside what OpenAI's interface tells.
     """
 
@@ -63,6 +64,7 @@ class Asked(ABC):
     beams: BeamOptions | None = None
     scores: ScoreOptions | None = None
     shown: frozenset[int] = frozenset()
+    question_at: int | None = None
     tells_figures: bool = False
 
     def sequences(self) -> list[tuple[list[int], SamplingOptions]]:

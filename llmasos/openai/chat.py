@@ -148,6 +148,7 @@ def read_chat(body: Body, defaults: Defaults, chat: Chat, grammar: str | None) -
         beams=read_beams(body, count, is_scored=scores is not None),
         scores=scores,
         shown=prompt.shown,
+        question_at=prompt.question_at,
         tells_figures=read_field(body, FIGURES, bool, False),
         form=prompt.form,
         calls_at_most=None if read_field(body, "parallel_tool_calls", bool, True) else 1,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from llmasos.errors import BadInputError
 from llmasos.quantization.encode import ONLY_WITH_IMPORTANCE, QUANTIZED
@@ -20,7 +20,8 @@ class Choices:
 
     The first expression that is found counts. `output_type` and `embedding_type` go before all else; `pure` leaves
     every other tensor the mix's main type. `allow_requantize` lets weights that are quantized already be quantized
-    again. `pruned_layers`, from 0, are left out of the model.
+    again. `pruned_layers`, from 0, are left out of the model. Where there are `types`, they are those of the tensors by
+    name, all others stay as they are, and the mix only says what the file is called; `title` is its name then.
     """
 
     mix: str
@@ -30,6 +31,13 @@ class Choices:
     pure: bool = False
     allow_requantize: bool = False
     pruned_layers: tuple[int, ...] = ()
+    types: Mapping[str, str] = field(default_factory=dict)
+    title: str = ""
+
+    @property
+    def tag(self) -> str:
+        """Of the name of a model that is made so."""
+        return self.title or self.mix.lower()
 
     def type_for(self, tensor_name: str) -> str | None:
         """The type that `tensor_types` gives a tensor, if they give it one."""

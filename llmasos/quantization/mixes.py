@@ -133,6 +133,8 @@ class _Chooser:
     def choose(self, tensor: Tensor) -> str:
         if not is_quantizable(tensor, self.facts.architecture):
             return tensor.kept_type
+        if self.choices.types:
+            return self.choices.types.get(tensor.name, tensor.kept_type)
         if fixed := self._fixed(tensor.name):
             return _require_whole_blocks(fixed, tensor)
         if self.main.name in FLOAT_TYPES:
@@ -238,13 +240,18 @@ def refuse_needy(mix: str) -> None:
 
 
 def _needy(mix: str, why: str) -> UnsuitableTypeError:
-    hint = f"choose {INSTEAD.get(mix, 'Q2_K')}, which is about as small and needs none"
+    hint = f"`quantize --imatrix auto` makes one; {INSTEAD.get(mix, 'Q2_K')} is about as small and needs none"
     return UnsuitableTypeError(f"{mix} needs an importance matrix{why}", hint=hint)
 
 
 def _require_no_importance(mix: str, chosen: Mapping[str, str], quantized: Iterable[str]) -> None:
-    needy = (*NEED_IMPORTANCE, "Q2_K") if mix == "Q2_K_S" else NEED_IMPORTANCE
     for name in quantized:
-        is_spared = name == OUTPUT or name in EMBEDDINGS
-        if chosen[name] in (ONLY_WITH_IMPORTANCE if is_spared else needy):
+        if needs_importance(mix, name, chosen[name]):
             raise _needy(mix, f" here: `{name}` would be stored as {chosen[name]}")
+
+
+def needs_importance(mix: str, name: str, tensor_type: str) -> bool:
+    """Whether a tensor can't have a type in a mix, or should not, unless its importance is known."""
+    if name == OUTPUT or name in EMBEDDINGS:
+        return tensor_type in ONLY_WITH_IMPORTANCE
+    return tensor_type in NEED_IMPORTANCE or (mix == "Q2_K_S" and tensor_type == "Q2_K")

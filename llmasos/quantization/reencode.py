@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from llmasos import native
 from llmasos.errors import BadInputError
 from llmasos.formats.floats import Array
 from llmasos.quantization.decode import FLOATS, Bytes, can_decode, decode
@@ -16,20 +17,23 @@ from llmasos.quantization.types import FLOAT_TYPES, TYPES
 EXPONENT_BITS = {"F16": 0x7C00, "BF16": 0x7F80}  # all of them are set in NaN and in infinities, and in nothing else
 
 
-def reencode(rows: Bytes, stored_as: str, wanted: str, name: str = "") -> Bytes:
+def reencode(
+    rows: Bytes, stored_as: str, wanted: str, name: str = "", importance: native.Floats | None = None
+) -> Bytes:
     """Rows (rows, bytes of a row) of the type `stored_as` as rows of the type `wanted`; the same bytes if it is that.
 
-    `name` is the tensor's, for errors. Raises BadInputError for NaN and infinities, as llama-quantize does, and for
-    values beyond the range of the wanted type. Safe to call from several threads, and lets others run meanwhile.
+    `name` is the tensor's, for errors; `importance` as for `encode`. Raises BadInputError for NaN and infinities, as
+    llama-quantize does, and for values beyond the range of the wanted type. Safe to call from several threads, and lets
+    others run meanwhile.
     """
     if stored_as in FLOATS:
         values = decode(rows, stored_as)
         if wanted in FLOAT_TYPES or wanted == stored_as:  # else `encode` looks at them
             _require(_are_finite(values, stored_as), stored_as, name)
-        return rows if wanted == stored_as else encode(values, wanted, name)
+        return rows if wanted == stored_as else encode(values, wanted, name, importance)
     if can_decode(stored_as):
         _require(_are_valid(rows, stored_as), stored_as, name)
-    return rows if wanted == stored_as else encode(decode(rows, stored_as), wanted, name)
+    return rows if wanted == stored_as else encode(decode(rows, stored_as), wanted, name, importance)
 
 
 def _require(is_sound: bool, stored_as: str, name: str) -> None:

@@ -16,10 +16,12 @@ from llmasos.formats.gguf_tensors import GgufModel, GgufTensor, open_gguf_model
 from llmasos.quantization.choices import Choices
 from llmasos.quantization.decode import FLOATS, can_decode
 from llmasos.quantization.header import ALIGNMENT_KEY, KINDS, LEAST_ALIGNMENT, Encoded, Typed, Value
+from llmasos.quantization.importance import Importance
 from llmasos.quantization.mixes import Tensor, choose_types, model_facts
 from llmasos.quantization.prepared import Prepared
 from llmasos.quantization.pruning import LAYER_COUNT, layers_kept, pruned_metadata, pruned_name
 from llmasos.quantization.types import file_type
+from llmasos.quantization.weighing import Weighed, weigh
 from llmasos.quantization.writer import TensorJob
 
 QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION
@@ -31,11 +33,14 @@ SHOWN = 3
 Named = tuple[str, GgufTensor]  # the name that the tensor will have, and the tensor
 
 
-def prepare_quantization(paths: Sequence[Path], choices: Choices, *, keep_split: bool = False) -> Prepared:
+def prepare_quantization(
+    paths: Sequence[Path], choices: Choices, importance: Importance | None = None, *, keep_split: bool = False
+) -> Prepared:
     """Looks at everything but the weights of a model, given by its GGUF files in order.
 
     With `keep_split` every tensor stays in the file that it is in, and at its place there. Raises BadInputError for
-    what can't be quantized, or not without `allow_requantize`, or not to that type; CorruptModelError.
+    what can't be quantized, or not without `allow_requantize`, or not to that type, and for the importance matrix of
+    another model; CorruptModelError.
     """
     model = open_gguf_model(paths, whole=())
     _require_model(model.header, paths[0])
@@ -46,6 +51,7 @@ def prepare_quantization(paths: Sequence[Path], choices: Choices, *, keep_split:
         choices,
         [Tensor(name, tensor.shape, tensor.type) for name, tensor in named],
         model_facts(model.header.metadata),
+        has_importance=importance is not None,
         are_ordered=keep_split,
     )
     _require_decodable(named, types, choices, paths[0])
@@ -53,9 +59,19 @@ def prepare_quantization(paths: Sequence[Path], choices: Choices, *, keep_split:
         TensorJob(name, tensor.shape, types[name], lambda tensor=tensor: [tensor.rows()], tensor.type)  # type: ignore[misc]
         for name, tensor in named
     )
-    metadata = _metadata(model.header, paths[0], choices.mix, kept)
+    weighed = Weighed(jobs, ())
+    if importance:
+        weighed = weigh(jobs, importance, choices.mix, {name: tensor.name for name, tensor in named}, model.tensors)
+    metadata = _metadata(model.header, paths[0], choices.mix, kept, importance)
     part_lengths = _part_lengths(named, paths) if keep_split else ()
-    return Prepared(model.header.architecture, choices.mix, metadata, jobs, part_lengths=part_lengths)
+    return Prepared(
+        model.header.architecture,
+        choices.mix,
+        metadata,
+        weighed.jobs,
+        part_lengths=part_lengths,
+        notes=weighed.notes,
+    )
 
 
 def _require_model(header: GgufHeader, path: Path) -> None:
@@ -96,13 +112,16 @@ def _require_decodable(named: Sequence[Named], types: Mapping[str, str], choices
         )
 
 
-def _metadata(header: GgufHeader, path: Path, mix: str, kept: Sequence[int] | None) -> dict[str, Value]:
+def _metadata(
+    header: GgufHeader, path: Path, mix: str, kept: Sequence[int] | None, importance: Importance | None
+) -> dict[str, Value]:
     """The model's own, byte for byte; the parts' keys left out, and last what quantizing changes."""
-    left_out = (*SPLIT_KEYS, VERSION_KEY, FILE_TYPE_KEY)
+    added = importance.metadata if importance else {}
+    left_out = (*SPLIT_KEYS, VERSION_KEY, FILE_TYPE_KEY, *added)
     own = {key: value for key, value in header.metadata.items() if key not in left_out}
     if ALIGNMENT_KEY in own:
         own[ALIGNMENT_KEY] = max(LEAST_ALIGNMENT, own[ALIGNMENT_KEY])
-    metadata: dict[str, Any] = {**own, VERSION_KEY: QUANTIZATION_VERSION, FILE_TYPE_KEY: file_type(mix)}
+    metadata: dict[str, Any] = {**own, VERSION_KEY: QUANTIZATION_VERSION, FILE_TYPE_KEY: file_type(mix), **added}
     if kept is not None:
         metadata = pruned_metadata(metadata, kept)
     encoded = {key: value for key, value in _encoded_values(header, path) if key != ALIGNMENT_KEY}

@@ -19,6 +19,7 @@ import numpy as np
 from llmasos.files import disk_full_is_an_error, replaceable, require_room
 from llmasos.formats.floats import Array
 from llmasos.hardware.machine import usable_cores
+from llmasos.native import Floats
 from llmasos.progress import Progress
 from llmasos.quantization.encode import encode
 from llmasos.quantization.header import ALIGNMENT_KEY, PlacedTensor, Typed, Value, alignment_of, header_bytes
@@ -37,7 +38,7 @@ class TensorJob:
     uint16 for BF16 (`formats.floats`), or uint8 for rows that are encoded already: in the type itself, or else in the
     one that `stored_as` names, and then they are looked at too. A piece may be a view of a mapped file of any size, and
     need not be contiguous; what lies at each index of its first dimension are whole rows, unless it has but one
-    dimension.
+    dimension. `importance`, float32 (matrices, width), weighs the columns of each of the matrices that the rows are.
     """
 
     name: str
@@ -45,6 +46,7 @@ class TensorJob:
     type: str
     pieces: Callable[[], Iterable[Array]]
     stored_as: str | None = None
+    importance: Floats | None = None
 
     @property
     def width(self) -> int:
@@ -208,20 +210,31 @@ def _tasks(shard: _Shard) -> Iterator[Callable[[], Array]]:
         rows = 0
         for piece in job.pieces():
             length = TYPES[job.stored_as or job.type].row_bytes(job.width) if piece.dtype == np.uint8 else job.width
-            rows += piece.size // length
             for chunk in cut(piece, length, max(1, CHUNK_ITEMS // max(length, job.width))):
-                yield functools.partial(_encode, chunk, length, job)
+                yield functools.partial(_encode, chunk, length, job, rows)
+                rows += chunk.size // length
         if rows != job.row_count:
             raise ValueError(f"the pieces of `{job.name}` hold {rows} rows; its shape has {job.row_count}")
         if padding := -job.byte_count % shard.alignment:
             yield functools.partial(np.zeros, padding, np.uint8)
 
 
-def _encode(chunk: Array, length: int, job: TensorJob) -> Array:
+def _encode(chunk: Array, length: int, job: TensorJob, first_row: int) -> Array:
+    """The rows of a chunk, encoded; `first_row` is the place of its first in the tensor."""
     rows = np.ascontiguousarray(chunk).reshape(-1, length)
+    if job.importance is None:
+        return _encode_rows(rows, job, None)
+    each = job.row_count // len(job.importance)
+    starts = [0, *range(each - first_row % each, len(rows), each)]
+    parts = zip(starts, np.split(rows, starts[1:]), strict=True)
+    encoded = [_encode_rows(part, job, job.importance[(first_row + start) // each]) for start, part in parts]
+    return encoded[0] if len(encoded) == 1 else np.concatenate(encoded)
+
+
+def _encode_rows(rows: Array, job: TensorJob, importance: Floats | None) -> Array:
     if rows.dtype != np.uint8:
-        return encode(rows, job.type, job.name)
-    return rows if job.stored_as is None else reencode(rows, job.stored_as, job.type, job.name)
+        return encode(rows, job.type, job.name, importance)
+    return rows if job.stored_as is None else reencode(rows, job.stored_as, job.type, job.name, importance)
 
 
 def _padded(size: int, alignment: int) -> int:

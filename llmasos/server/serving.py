@@ -175,6 +175,7 @@ class Serving:
                         asked.beams,
                         scores=asked.scores,
                         shown=asked.shown,
+                        question_at=asked.question_at,
                         listener=lambda event, number=number: crossing.call(events.put_nowait, (number, event)),  # type: ignore[misc]
                     )
                 )

@@ -19,6 +19,7 @@ ROLES = (
     "weights", "projector", "adapter", "draft", "control_vector",
     "template", "system", "parameters", "messages", "license", "checkpoint",
 )  # fmt: skip
+PARTS = ("adapter", "control_vector")  # roles of what is stored by itself and used with a model
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,14 @@ class Manifest:
         return self.of_role("weights")
 
     @property
+    def kind(self) -> str:
+        """`model`; or `adapter` or `control_vector` for one by itself, which runs only with a model."""
+        roles = {file.role for file in self.files}
+        return "model" if "weights" in roles else next((each for each in PARTS if each in roles), "model")
+
+    @property
     def is_adapter(self) -> bool:
-        """True for an adapter by itself, which runs only with a model."""
-        return not self.weights and any(file.role == "adapter" for file in self.files)
+        return self.kind == "adapter"
 
     def of_role(self, role: str) -> tuple[StoredFile, ...]:
         return tuple(file for file in self.files if file.role == role)

@@ -12,6 +12,7 @@ from llmasos.chat.conversation import Chat, ChatPrompt
 from llmasos.chat.messages import Message
 from llmasos.chat.prompt import Prompter
 from llmasos.engine.bindings import log
+from llmasos.engine.debias import is_debiased, sequence_count
 from llmasos.engine.figures import Figures
 from llmasos.engine.options import AnswerOptions, SamplingOptions
 from llmasos.errors import LlmasosError, PromptTooLongError
@@ -21,6 +22,7 @@ from llmasos_cli.chat.speaker import PLAIN_STOP, PLAIN_TEMPLATE
 from llmasos_cli.choices import Chosen
 from llmasos_cli.local import LocalModel, tell_plan, warn_of_unused_gpu
 
+CELLS_OF_A_COPY = 1_024  # of a question and its answer, read once more to debias it
 LONGEST_UNASKED_CONTEXT = 32_768  # tokens; a longer one takes memory that few conversations need
 KEPT = 3  # sequences that are remembered beside the conversation: other branches, summaries
 WORTH_SAVING = 512  # tokens that were read since the cache was last kept in its file
@@ -49,7 +51,10 @@ class LocalVoice:
             self.has_template = self._loaded.template is not None
             self.own_system = model.located.system if self.has_template else None
             self._chat = Chat(self._loaded.model, self._loaded.template or PLAIN_TEMPLATE)
-            self._engine = self._loaded.start(0, parallel=model.beams.num_beams, kept=KEPT)
+            parallel = sequence_count(model.sampling, model.beams)
+            # what is said before the last question is held once, however many read the rest
+            cells = self._loaded.plan.context_length + parallel * CELLS_OF_A_COPY if is_debiased(model.sampling) else 0
+            self._engine = self._loaded.start(0, parallel=parallel, cells=cells, kept=KEPT)
         except BaseException:
             self._loaded.close()
             raise

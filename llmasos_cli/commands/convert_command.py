@@ -32,6 +32,14 @@ SplitOption = Annotated[
 LoraOption = Annotated[
     Path | None, typer.Option("--lora", help="Convert the LoRA adapter that PEFT wrote to this folder.", metavar="DIR")
 ]
+ImatrixOption = Annotated[
+    str | None,
+    typer.Option(
+        "--imatrix",
+        help="What matters in the weights: an importance matrix of llama-imatrix's, or `auto` to have one made.",
+        metavar="FILE|auto",
+    ),
+]
 BaseOption = Annotated[
     str | None,
     typer.Option("--base", help="The model that the adapter is for: stored, a file, or a folder.", metavar="MODEL"),
@@ -44,6 +52,7 @@ def convert_command(
     as_name: AsOption = None,
     output_file: OutputOption = None,
     split_max_size: SplitOption = None,
+    imatrix: ImatrixOption = None,
     lora: LoraOption = None,
     base: BaseOption = None,
     json: JsonOption = False,
@@ -55,6 +64,7 @@ def convert_command(
     llmasos convert ./SmolLM2-135M
     llmasos convert ./SmolLM2-135M -t Q4_K_M --as small
     llmasos convert HuggingFaceTB/SmolLM2-135M -t Q8_0 -o smol.gguf
+    llmasos convert ./SmolLM2-135M -t IQ3_XXS --imatrix auto --as tiny
     llmasos convert --lora ./adapter --base smollm2 --as tuned
     """
     if output_file is not None and as_name:
@@ -63,6 +73,8 @@ def convert_command(
         raise UsageError(
             "say what to convert", hint="llmasos convert CHECKPOINT, or llmasos convert --lora DIR --base MODEL"
         )
+    if imatrix and lora:
+        raise UsageError("--imatrix goes with a checkpoint", hint="adapters are not quantized by importance")
     if split_max_size and (output_file is None or lora):
         raise UsageError("--split-max-size goes with a checkpoint and -o", hint="the store keeps a model in one file")
     if verbose:
@@ -72,21 +84,31 @@ def convert_command(
     elif checkpoint is not None:
         reference = _as_reference(checkpoint, offline=offline)
         split_max_bytes = parse_bytes(split_max_size) if split_max_size else 0
-        _convert_checkpoint(reference, type_name, as_name, output_file, split_max_bytes, json=json)
+        _convert_checkpoint(reference, type_name, imatrix, as_name, output_file, split_max_bytes, json=json)
 
 
 def _convert_checkpoint(
-    reference: str, type_name: str, name: str | None, file: Path | None, split_max_bytes: int, *, json: bool
+    reference: str,
+    type_name: str,
+    imatrix: str | None,
+    name: str | None,
+    file: Path | None,
+    split_max_bytes: int,
+    *,
+    json: bool,
 ) -> None:
     from llmasos.convert import convert_to_file, convert_to_store
+    from llmasos.quantization.choices import make_choices
 
+    wanted = make_choices(type_name) if imatrix and type_name != AUTO else type_name
     progress = output.make_progress()
     if file is not None:
-        tell_files(
-            convert_to_file(reference, file, type_name, split_max_bytes=split_max_bytes, progress=progress), json=json
+        paths = convert_to_file(
+            reference, file, wanted, imatrix=imatrix, split_max_bytes=split_max_bytes, progress=progress
         )
+        tell_files(paths, json=json)
         return
-    manifest = convert_to_store(reference, type_name, name=name, progress=progress)
+    manifest = convert_to_store(reference, wanted, imatrix=imatrix, name=name, progress=progress)
     tell_stored(manifest, first_use(manifest), json=json)
 
 

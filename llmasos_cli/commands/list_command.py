@@ -44,7 +44,7 @@ def facts_of(model: Manifest) -> dict[str, object]:
     """The documented JSON of a model in a list."""
     return {
         "name": str(model.name),
-        "kind": "adapter" if model.is_adapter else "model",
+        "kind": model.kind,
         "digest": model.digest,
         "size": model.size,
         "architecture": model.facts.architecture,
@@ -61,7 +61,7 @@ def _row(model: Manifest) -> dict[str, str]:
     return {
         "name": str(model.name),
         "parameters": format_count(model.facts.parameters) if model.facts.parameters else "-",
-        "type": f"{model.facts.quantization}{' adapter' if model.is_adapter else ''}",
+        "type": model.facts.quantization if model.kind == "model" else f"{model.facts.quantization} {model.kind}",
         "size": format_bytes(model.size),
         "added": format_age(time.time() - model.created_at),
     }

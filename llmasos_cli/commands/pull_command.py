@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from llmasos.formats.purpose import Purpose
+from llmasos.locate import PARTS
 from llmasos.store.manifests import Manifest
 from llmasos_cli import output
 from llmasos_cli.options import JsonOption, ModelArgument, OfflineOption
@@ -41,8 +42,8 @@ def pull_command(
 
 def first_use(manifest: Manifest) -> str:
     """What to type next with a model that has just come in."""
-    if manifest.is_adapter:
-        return f'llmasos run MODEL --lora {manifest.name} "Hello"'
+    if part := PARTS.get(manifest.kind):
+        return f'llmasos run MODEL {part.flag} {manifest.name} "Hello"'
     if manifest.facts.purpose == Purpose.RANKING.value:
         return f'llmasos rerank {manifest.name} "QUERY" -f FILE'
     command = "embed" if manifest.facts.purpose == Purpose.EMBEDDING.value else "run"

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llmasos.errors import UsageError
+from llmasos.quality.options import VerdictOptions
+from llmasos.settings import layered
 from llmasos.units import format_bytes
 from llmasos_cli import output
-from llmasos_cli.commands.convert_command import OutputOption, tell_files, tell_kernels, tell_stored
+from llmasos_cli.commands.convert_command import ImatrixOption, OutputOption, tell_files, tell_kernels, tell_stored
 from llmasos_cli.commands.pull_command import AsOption, first_use
-from llmasos_cli.options import JsonOption, OfflineOption, VerboseOption
+from llmasos_cli.options import JsonOption, OfflineOption, VerboseOption, takes
 
 if TYPE_CHECKING:
+    from llmasos.quantization.choices import Choices
     from llmasos.quantization.prepared import Prepared
+    from llmasos_cli.verdicts import Order
 
 LAYERS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 MOST_LAYERS = 100_000
@@ -26,7 +31,8 @@ ModelArgument = Annotated[
     typer.Argument(help="A name, a reference such as org/name, a .gguf file, a checkpoint's folder.", metavar="MODEL"),
 ]
 TypeOption = Annotated[
-    str, typer.Option("--type", "-t", help="What to make: Q4_K_M, Q5_K_S, Q8_0, IQ4_XS and so on.", metavar="TYPE")
+    str | None,
+    typer.Option("--type", "-t", help="What to make: Q4_K_M, Q5_K_S, Q8_0, IQ4_XS and so on.", metavar="TYPE"),
 ]
 AllowOption = Annotated[
     bool,
@@ -63,14 +69,29 @@ PruneOption = Annotated[
 KeepSplitOption = Annotated[
     bool, typer.Option("--keep-split", help="With -o: as many files as the model has, with the same tensors.")
 ]
+ImatrixOnlyOption = Annotated[
+    bool,
+    typer.Option(
+        "--imatrix-only",
+        help="Only make the importance matrix, for -o: what the model does with a text.",
+    ),
+]
+TextOption = Annotated[
+    Path | None,
+    typer.Option("-f", "--file", help="With --imatrix-only: the text, in place of llmasos' own.", metavar="TEXT"),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only tell types and size; write nothing.")]
 
 
+@takes(VerdictOptions, "verdict", "Verdict")
 def quantize_command(
     model: ModelArgument,
-    type_name: TypeOption,
+    type_name: TypeOption = None,
     as_name: AsOption = None,
     output_file: OutputOption = None,
+    imatrix: ImatrixOption = None,
+    imatrix_only: ImatrixOnlyOption = False,
+    text_file: TextOption = None,
     allow_requantize: AllowOption = False,
     keep_split: KeepSplitOption = False,
     dry_run: DryRunOption = False,
@@ -82,6 +103,8 @@ def quantize_command(
     json: JsonOption = False,
     offline: OfflineOption = False,
     verbose: VerboseOption = False,
+    *,
+    verdict: dict[str, Any],
 ) -> None:
     """Quantizes a model: a stored one, a GGUF file or a checkpoint, into any of llama.cpp's types.
 
@@ -89,38 +112,92 @@ def quantize_command(
     llmasos quantize ./checkpoint -t Q5_K_M -o small.gguf
     llmasos quantize mine -t Q4_K_M --tensor-type ffn_down=Q6_K
     llmasos quantize mine -t Q4_K_M --dry-run
+    llmasos quantize mine -t IQ3_XXS --imatrix auto
+    llmasos quantize mine --imatrix-only -f text.txt -o mine.imatrix.gguf
+    llmasos quantize mine -t Q4_K_M --max-kld 0.05
+    llmasos quantize mine --sweep Q8_0,Q6_K,Q5_K_M,Q4_K_M --pick --max-ppl-increase 2
+    llmasos quantize mine --target-bpw 4.5
     """
-    if output_file is not None and as_name:
-        raise UsageError("--as and -o exclude each other", hint="--as stores the model, -o writes a file")
-    if keep_split and output_file is None and not dry_run:
-        raise UsageError("--keep-split goes with -o", hint="the store keeps a model in one file")
+    if imatrix_only or text_file is not None:
+        is_clear = imatrix_only and type_name is None and imatrix is None
+        _collect(model, output_file if is_clear else None, text_file, offline=offline, json=json)
+        return
     layers = _parse_layers(prune_layers) if prune_layers is not None else []
     overrides = [_parse_override(each) for each in tensor_types or ()]
 
-    from llmasos.quantization.choices import make_choices
-    from llmasos.quantize import plan_quantization, quantize_to_file, quantize_to_store
-    from llmasos.settings import is_offline
+    def choices_of(name: str) -> Choices:
+        from llmasos.quantization.choices import make_choices
 
-    choices = make_choices(
-        type_name,
-        tensor_types=overrides,
-        output_type=output_type,
-        embedding_type=embedding_type,
-        pure=pure,
-        allow_requantize=allow_requantize,
-        pruned_layers=layers,
-    )
+        return make_choices(
+            name,
+            tensor_types=overrides,
+            output_type=output_type,
+            embedding_type=embedding_type,
+            pure=pure,
+            allow_requantize=allow_requantize,
+            pruned_layers=layers,
+        )
+
     if verbose:
         tell_kernels()
-    progress, offline = output.make_progress(), offline or is_offline()
-    if dry_run:
-        _tell_plan(plan_quantization(model, choices, keep_split=keep_split), json=json)
-    elif output_file is not None:
-        paths = quantize_to_file(model, output_file, choices, keep_split=keep_split, progress=progress, offline=offline)
-        tell_files(paths, json=json)
+    from llmasos.settings import is_offline
+    from llmasos_cli.verdicts import Order, quantize_judged
+
+    wanted = layered(VerdictOptions, verdict)
+    order = Order(model, choices_of, type_name, imatrix, as_name, output_file, offline or is_offline(), json)
+    _require_sensible(order, wanted, keep_split=keep_split, dry_run=dry_run)
+    if wanted.is_used:
+        quantize_judged(order, wanted)
     else:
-        manifest = quantize_to_store(model, choices, name=as_name, progress=progress, offline=offline)
-        tell_stored(manifest, first_use(manifest), json=json)
+        _quantize(order, keep_split=keep_split, dry_run=dry_run)
+
+
+def _require_sensible(order: Order, wanted: VerdictOptions, *, keep_split: bool, dry_run: bool) -> None:
+    """Raises UsageError for options that exclude each other."""
+    if order.type_name is None and not wanted.is_used:
+        raise UsageError("say what to make: -t TYPE", hint="Q4_K_M halves a model of 8 bits, and loses little")
+    if wanted.is_used and (keep_split or dry_run):
+        flag = "--keep-split" if keep_split else "--dry-run"
+        raise UsageError(f"{flag} and a verdict exclude each other", hint="what is compared is one file, and written")
+    if order.output_file is not None and order.as_name:
+        raise UsageError("--as and -o exclude each other", hint="--as stores the model, -o writes a file")
+    if keep_split and order.output_file is None and not dry_run:
+        raise UsageError("--keep-split goes with -o", hint="the store keeps a model in one file")
+
+
+def _quantize(order: Order, *, keep_split: bool, dry_run: bool) -> None:
+    from llmasos.quantize import plan_quantization, quantize_to_file, quantize_to_store
+
+    choices, progress = order.choices_of(order.type_name or ""), output.make_progress()
+    common: dict[str, Any] = {"imatrix": order.imatrix, "progress": progress, "offline": order.offline}
+    if dry_run:
+        plan = plan_quantization(order.model, choices, imatrix=order.imatrix, keep_split=keep_split)
+        _tell_plan(plan, json=order.json)
+    elif order.output_file is not None:
+        paths = quantize_to_file(order.model, order.output_file, choices, keep_split=keep_split, **common)
+        tell_files(paths, json=order.json)
+    else:
+        manifest = quantize_to_store(order.model, choices, name=order.as_name, **common)
+        tell_stored(manifest, first_use(manifest), json=order.json)
+
+
+def _collect(model: str, output_file: Path | None, text_file: Path | None, *, offline: bool, json: bool) -> None:
+    """Makes the importance matrix alone."""
+    if output_file is None:
+        raise UsageError(
+            "--imatrix-only makes nothing but an importance matrix, of the text -f, and writes it to the file -o",
+            hint="llmasos quantize MODEL --imatrix-only -f TEXT -o FILE",
+        )
+    from llmasos.importance import own_calibration, read_calibration
+    from llmasos.quantize import collect_to_file
+    from llmasos.settings import is_offline
+
+    calibration = read_calibration(text_file) if text_file else own_calibration()
+    importance = collect_to_file(
+        model, output_file, calibration, progress=output.make_progress(), offline=offline or is_offline()
+    )
+    tell_files([output_file], json=json)
+    output.note(f"{len(importance.entries)} tensors, {importance.chunk_count} pieces of {importance.chunk_size} tokens")
 
 
 def _parse_layers(text: str) -> Sequence[int]:

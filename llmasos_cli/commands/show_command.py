@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from llmasos.locate import PARTS
 from llmasos.store.manifests import Manifest
 from llmasos.store.store import ModelStore
 from llmasos.units import format_bytes, format_count
@@ -51,7 +52,7 @@ def describe(manifest: Manifest, store: ModelStore) -> dict[str, object]:
     paths = _paths(manifest, store)
     return {
         "name": str(manifest.name),
-        "kind": "adapter" if manifest.is_adapter else "model",
+        "kind": manifest.kind,
         "path": str(paths[0]) if paths else None,
         "paths": [str(path) for path in paths],
         "digest": manifest.digest,
@@ -76,8 +77,8 @@ def describe(manifest: Manifest, store: ModelStore) -> dict[str, object]:
 
 
 def _paths(manifest: Manifest, store: ModelStore) -> list[Path]:
-    """Of the weights, or of what an adapter has instead."""
-    return store.paths(manifest, "adapter" if manifest.is_adapter else "weights")
+    """Of the weights, or of what an adapter or a control vector has instead."""
+    return store.paths(manifest, "weights" if manifest.kind == "model" else manifest.kind)
 
 
 def _parameters_set(manifest: Manifest, store: ModelStore) -> dict[str, object] | None:
@@ -92,7 +93,8 @@ def _parameters_set(manifest: Manifest, store: ModelStore) -> dict[str, object] 
 
 def _readable(manifest: Manifest, store: ModelStore) -> dict[str, str]:
     facts, paths = manifest.facts, _paths(manifest, store)
-    use = {"kind": f"adapter, for `llmasos run MODEL --lora {manifest.name}`"} if manifest.is_adapter else {}
+    part = PARTS.get(manifest.kind)
+    use = {"kind": f"{part.word}, for `llmasos run MODEL {part.flag} {manifest.name}`"} if part else {}
     return {
         "name": str(manifest.name),
         **use,

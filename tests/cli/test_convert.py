@@ -251,6 +251,7 @@ def test_a_disk_that_fills_up_leaves_the_store_as_it_was(llmasos: Run, llama: Pa
 # Help.
 
 
+@pytest.mark.real  # the model reads a whole text
 def test_the_examples_of_the_help_work(llama: Path, tmp_path: Path, hub: StandInHub, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
     hub.add_huggingface("HuggingFaceTB/SmolLM2-135M", llama)
@@ -258,11 +259,12 @@ def test_the_examples_of_the_help_work(llama: Path, tmp_path: Path, hub: StandIn
     write_checkpoint(tmp_path / "SmolLM2-135M", "llama3")
     write_peft(tmp_path / "adapter", {"model.layers.0.self_attn.q_proj": random_factors(256, 256, 4)})
     examples = re.findall(r"^\s+llmasos (convert .*)$", convert_command.__doc__ or "", re.MULTILINE)
-    assert len(examples) == 4
+    assert len(examples) == 5
     for example in examples:
         done = subprocess.run(command(*example.split()), cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, (example, done.stderr)
-    assert stored() == {"smollm2": "BF16", "smollm2-135m": "BF16", "small": "Q4_K_M", "tuned": "F32"}
+    made = {"smollm2-135m": "BF16", "small": "Q4_K_M", "tiny": "IQ3_XXS", "tuned": "F32"}
+    assert stored() == {"smollm2": "BF16", **made}
     assert (tmp_path / "smol.gguf").is_file()
 
 

@@ -18,6 +18,7 @@ from conftest import PROJECT, Result, command
 from doubles.blocks import needs_kernels
 from doubles.checkpoints import write_checkpoint
 from doubles.hub import StandInHub
+from doubles.importance import GOLDENS, TEXT
 from doubles.quantizer import llama_quantize
 from doubles.stored import stored
 from doubles.tiny import TinyModel, write_tiny
@@ -232,7 +233,6 @@ def test_a_dry_run_fetches_nothing(llmasos: Run, tmp_path: Path, hub: StandInHub
 @pytest.mark.parametrize(
     ("options", "exit_code", "told"),
     [
-        ([], 2, "Missing option '--type'"),
         (["-t", "Q4_K_M", "-o", "out.gguf", "--as", "mine"], 2, "--as and -o exclude each other"),
         (["-t", "Q4_K_M", "--keep-split"], 2, "--keep-split goes with -o"),
         (["-t", "Q4_K_M", "--prune-layers", "1,,2"], 2, "--prune-layers can't be `1,,2`"),
@@ -246,6 +246,12 @@ def test_a_dry_run_fetches_nothing(llmasos: Run, tmp_path: Path, hub: StandInHub
         (["-t", "Q4_K_M", "--output-type", "Q9"], 5, "a tensor can't have the type `Q9`"),
         (["-t", "Q4_K_X"], 5, "there is no type `Q4_K_X`"),
         (["-t", "IQ2_XXS"], 5, "IQ2_XXS needs an importance matrix"),
+        ([], 2, "say what to make: -t TYPE"),
+        (["-t", "Q4_0", "-f", "text.txt"], 2, "--imatrix-only makes nothing but an importance matrix"),
+        (["--imatrix-only"], 2, "--imatrix-only makes nothing but an importance matrix"),
+        (["--imatrix-only", "-o", "m.gguf", "-t", "Q4_0"], 2, "--imatrix-only makes nothing but an importance matrix"),
+        (["-t", "Q4_0", "--imatrix", "nothing.gguf"], 5, "there is no file nothing.gguf"),
+        (["-t", "BF16", "--imatrix", "auto"], 2, "of no use for BF16"),
         (["-t", "Q4_K_M", "-o", "nowhere/out.gguf"], 5, "there is no folder"),
         (["-t", "Q4_K_M", "--as", "no name"], 2, "no name"),
     ],
@@ -257,6 +263,25 @@ def test_a_call_that_can_not_be_meant_says_why(llmasos: Run, wide: Path, options
     assert told in result.stderr
     assert "Traceback" not in result.stderr
     assert stored() == {}
+
+
+def test_an_importance_matrix_is_made_and_used(llmasos: Run, wide: Path, tmp_path: Path):
+    text, matrix = tmp_path / "text.txt", tmp_path / "wide.imatrix"
+    text.write_text(TEXT, encoding="utf-8")
+    made = llmasos("quantize", wide, "--imatrix-only", "-f", text, "-o", matrix, "--json")
+    assert (made.exit_code, json.loads(made.stdout)) == (0, [{"path": str(matrix), "size": matrix.stat().st_size}])
+    assert "14 tensors, 20 pieces of 256 tokens" in made.stderr
+    assert llmasos("quantize", wide, "-t", "IQ2_XXS", "--imatrix", matrix).exit_code == 0
+    assert stored() == {"wide:iq2_xxs": "IQ2_XXS"}
+    [path] = ModelStore().paths(model("wide:iq2_xxs"))
+    assert read_header(path).metadata["quantize.imatrix.dataset"] == str(text)[:127]
+
+
+def test_a_checkpoint_is_converted_by_importance(llmasos: Run, tmp_path: Path):
+    folder, matrix = write_checkpoint(tmp_path / "checkpoint", "qwen3-moe"), GOLDENS / "qwen3-moe.imatrix"
+    result = llmasos("convert", folder, "-t", "Q4_0", "--imatrix", matrix, "-o", tmp_path / "small.gguf")
+    assert result.exit_code == 0
+    assert read_header(tmp_path / "small.gguf").metadata["quantize.imatrix.entries_count"] == 16
 
 
 def test_a_stored_model_that_is_quantized_already_is_told_by_its_name(llmasos: Run, wide: Path):
@@ -325,15 +350,19 @@ def test_verbose_tells_of_the_kernels_and_of_one_that_fails(wide: Path):
 # Help.
 
 
+@pytest.mark.real  # the model reads whole texts
 def test_the_examples_of_the_help_work(wide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
     folder = write_checkpoint(tmp_path / "checkpoint", "llama3")
     convert(folder, tmp_path / "model-bf16.gguf", "BF16")
     convert_to_store(str(folder), name="mine")
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
     examples = re.findall(r"^\s+llmasos (quantize .*)$", quantize_command.__doc__ or "", re.MULTILINE)
-    assert len(examples) == 4
+    assert len(examples) == 9
     for example in examples:
         done = subprocess.run(command(*example.split()), cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, (example, done.stderr)
-    assert stored() == {"mine": "BF16", "mine:q4_k_m": "Q4_K_M", "small": "Q4_K_M"}
+        assert done.returncode == 0 or ("--max" in example and done.returncode == 6), (example, done.stderr)
+    made = {"mine:q4_k_m": "Q4_K_M", "mine:iq3_xxs": "IQ3_XXS", "small": "Q4_K_M"}
+    assert {"mine": "BF16", **made}.items() <= stored().items()
+    assert "mine:4.5bpw" in stored()
     assert (tmp_path / "small.gguf").is_file()

@@ -85,3 +85,17 @@ def test_log_probabilities_come_with_json(llmasos, tiny_model):
 @pytest.mark.parametrize("flags", [(), ("--json", "--num-beams", "2")])
 def test_log_probabilities_that_nobody_would_see_are_refused(llmasos, tiny_model, flags):
     assert llmasos("run", tiny_model, "the cat", "--logprobs", "2", *flags).exit_code == 2
+
+
+def test_an_answer_is_debiased(llmasos, tiny_model):
+    drawn = ("--temperature", "2", "--top-k", "0", "--seed", "1", "--max-tokens", "20", "--ignore-eos")
+    wanted = ("--debias", "self", "--debias-attributes", "age", "--debias-attributes", "insults")
+    plain = llmasos("run", tiny_model, "the cat", *drawn)
+    weak = llmasos("run", tiny_model, "the cat", *drawn, *wanted, "--debias-strength", "0")
+    strong = llmasos("run", tiny_model, "the cat", *drawn, *wanted, "--debias-strength", "5000")
+    assert (weak.exit_code, weak.stdout) == (0, plain.stdout)
+    assert strong.exit_code == 0 and strong.stdout != plain.stdout
+    several = llmasos("run", tiny_model, "the cat", "-n", "3", *wanted, "--max-tokens", "5", "--seed", "1")
+    assert several.stdout.count("---\n") == 2
+    searched = llmasos("run", tiny_model, "the cat", "--num-beams", "2", *wanted)
+    assert searched.exit_code == 2 and "--debias" in searched.stderr

@@ -30,6 +30,16 @@ HERE = ("--server", "")
         ("--stop", "e"),
         ("--num-beams", "3", "-n", "2"),
         ("--num-beams", "2", "--raw"),
+        (
+            "--debias",
+            "self",
+            "--debias-strength",
+            "5000",
+            "--debias-attributes",
+            "age",
+            "--debias-attributes",
+            "rhymes",
+        ),
     ],
     ids=" ".join,
 )

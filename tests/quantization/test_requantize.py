@@ -13,10 +13,13 @@ from doubles.tiny import TinyModel, write_tiny
 from llmasos.errors import BadInputError, CorruptModelError, DiskFullError
 from llmasos.formats.floats import Array
 from llmasos.formats.gguf import read_header
+from llmasos.formats.gguf_tensors import open_gguf_model
 from llmasos.progress import Progress
 from llmasos.quantization import pool, writer
 from llmasos.quantization.choices import Choices
+from llmasos.quantization.encode import encode
 from llmasos.quantization.header import Typed, Value
+from llmasos.quantization.importance import Activations, Importance
 from llmasos.quantization.requantize import prepare_quantization
 from llmasos.quantization.writer import TensorJob, write_gguf
 
@@ -41,6 +44,18 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def quantize(source: Path, choices: Choices, output: Path) -> bytes:
     assert prepare_quantization([source], choices).write(output) == [output]
     return output.read_bytes()
+
+
+def importance_for(model: Path) -> Importance:
+    """Seeded, of every matrix in layers; some columns matter a thousand times as much as others."""
+    entries = {}
+    for name, tensor in open_gguf_model([model]).tensors.items():
+        if name.startswith("blk.") and len(tensor.shape) > 1:
+            matrices = tensor.shape[0] if len(tensor.shape) > 2 else 1
+            random = np.random.default_rng([7, *name.encode()])
+            sums = random.lognormal(0, 2, (matrices, tensor.shape[-1])).astype(np.float32) * 512
+            entries[name] = Activations(sums, np.full(matrices, 512))
+    return Importance(entries, "a file", ("a text", "another"), 3, 512)
 
 
 def write_model(path: Path, tensors: dict[str, tuple[Array, str]], **more: Value) -> Path:
@@ -75,6 +90,55 @@ def write_model(path: Path, tensors: dict[str, tuple[Array, str]], **more: Value
 def test_a_file_is_that_of_llama_quantize(model: Path, tmp_path: Path, choices: Choices):
     assert llama_quantize(model, tmp_path / "theirs.gguf", choices)
     assert quantize(model, choices, tmp_path / "ours.gguf") == (tmp_path / "theirs.gguf").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        *map(Choices, ("Q4_K_M", "IQ4_XS", "Q4_0", "Q5_0", "Q2_K_S", "IQ3_XXS", "IQ2_XXS", "IQ2_M", "IQ1_S", "IQ1_M")),
+        Choices("IQ2_XS", (("attn_v", "Q8_0"),), "Q6_K", "Q4_K", pure=True),
+        Choices("IQ3_XXS", pruned_layers=(0, 2)),
+    ],
+    ids=str,
+)
+def test_by_importance_a_file_is_that_of_llama_quantize(model: Path, tmp_path: Path, choices: Choices):
+    importance = importance_for(model)
+    assert llama_quantize(model, tmp_path / "theirs.gguf", choices, importance)
+    prepare_quantization([model], choices, importance).write(tmp_path / "ours.gguf")
+    assert (tmp_path / "ours.gguf").read_bytes() == (tmp_path / "theirs.gguf").read_bytes()
+
+
+def test_importance_changes_the_bytes(model: Path, tmp_path: Path):
+    prepare_quantization([model], Choices("Q4_K_M"), importance_for(model)).write(tmp_path / "weighed.gguf")
+    weighed, plain = (tmp_path / "weighed.gguf"), quantize(model, Choices("Q4_K_M"), tmp_path / "plain.gguf")
+    assert weighed.read_bytes()[-10_000:] != plain[-10_000:]
+
+
+def test_each_expert_is_weighed_by_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """However the tensor is cut, over the bounds of experts too."""
+    name, stack = "blk.0.ffn_up_exps.weight", np.stack([ROWS, ROWS, ROWS])
+    model = write_model(tmp_path / "model.gguf", {name: (stack, "F32"), "blk.1.attn_q.weight": (ROWS, "F32")})
+    importance = importance_for(model)
+    monkeypatch.setattr(writer, "CHUNK_ITEMS", 5 * 256)
+    prepare_quantization([model], Choices("Q4_K_M", pure=True), importance).write(tmp_path / "ours.gguf")
+    found = open_gguf_model([tmp_path / "ours.gguf"]).tensors[name].rows()
+    weights = importance.weights(name, stack.shape)
+    assert weights is not None
+    expected = [encode(ROWS, "Q4_K", name, each) for each in weights]
+    assert np.array_equal(found, np.concatenate(expected))
+    assert not np.array_equal(expected[0], expected[1])
+
+
+def test_a_tensor_without_importance_is_told_or_refused(model: Path):
+    importance = importance_for(model)
+    entries = {name: entry for name, entry in importance.entries.items() if name != "blk.1.ffn_up.weight"}
+    partial = Importance(entries, "partial.gguf")
+    [note] = prepare_quantization([model], Choices("Q4_K_M"), partial).notes
+    assert note == "partial.gguf tells nothing of 1 of the tensors, such as `blk.1.ffn_up.weight`"
+    with pytest.raises(BadInputError, match="tells nothing of `blk.1.ffn_up.weight`, which can't be made IQ2_XXS"):
+        prepare_quantization([model], Choices("IQ2_XXS"), partial)
+    with pytest.raises(BadInputError, match="tells nothing of `token_embd.weight`, which can't be made IQ2_XS"):
+        prepare_quantization([model], Choices("IQ2_XS", pure=True), importance)
 
 
 @pytest.mark.parametrize("plain", ["F16", "BF16"])

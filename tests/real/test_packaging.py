@@ -17,6 +17,11 @@ from conftest import PROJECT
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
 LIBRARY = "llmasos/_kernels.dylib" if sys.platform == "darwin" else "llmasos/_kernels.so"
+DATA = (
+    "llmasos/tasks/builtin/translate.toml",
+    "llmasos/store/catalogue.toml",
+    "llmasos/quantization/calibration.txt",
+)
 PROGRAM = """
 import numpy as np
 from llmasos import kernels, native
@@ -86,7 +91,7 @@ def test_a_wheel_brings_the_manual_and_the_completions_to_where_they_are_looked_
         "share/zsh/site-functions/_llmasos",
         "share/fish/vendor_completions.d/llmasos.fish",
     }
-    assert {"llmasos/tasks/builtin/translate.toml", "llmasos/store/catalogue.toml"} <= set(names)
+    assert set(DATA) <= set(names)
 
 
 def test_an_installed_wheel_has_kernels_without_a_compiler(packages, tmp_path):

@@ -13,9 +13,13 @@ from pathlib import Path
 import pytest
 
 from conftest import PROJECT, command
+from doubles.importance import GOLDENS, TEXT, totals_of
 from doubles.quantizer import llama_quantize
+from llmasos.importance import Calibration, collect
+from llmasos.paths import find_home
 from llmasos.progress import Progress
 from llmasos.quantization.choices import Choices
+from llmasos.quantization.importance import Importance
 from llmasos.quantization.requantize import prepare_quantization
 from llmasos.quantization.writer import write_gguf
 from llmasos.store.store import ModelStore
@@ -44,6 +48,23 @@ def short(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     prepare_quantization([smollm2], choices).write(path)
     assert path.read_bytes() == path.with_name("theirs.gguf").read_bytes()
     return path
+
+
+def test_importance_is_that_of_llama_imatrix_and_its_file_that_of_llama_quantize(
+    smollm2: Path, short: Path, tmp_path: Path
+):
+    found = collect([smollm2], Calibration(TEXT.removesuffix("\n"), "text.txt"), find_home(), Progress())
+    theirs = json.loads((GOLDENS / "smollm2.json").read_text(encoding="utf-8"))
+    ours = totals_of(found)
+    assert ours.keys() == theirs.keys()
+    for name, total in theirs.items():
+        assert ours[name] == pytest.approx(total, rel=1e-4), name
+    own = {name: entry for name, entry in found.entries.items() if name.startswith(("blk.0.", "blk.1.", "blk.2."))}
+    importance = Importance(own, "file", found.datasets, found.chunk_count, found.chunk_size)
+    for mix in ("Q4_K_M", "IQ4_XS", "IQ2_XXS"):
+        assert llama_quantize(short, tmp_path / "theirs.gguf", Choices(mix), importance)
+        prepare_quantization([short], Choices(mix), importance).write(tmp_path / "ours.gguf")
+        assert (tmp_path / "ours.gguf").read_bytes() == (tmp_path / "theirs.gguf").read_bytes(), mix
 
 
 @pytest.mark.parametrize(

@@ -326,3 +326,19 @@ def test_a_port_that_is_taken_is_told(llmasos, server: Served):
     result = llmasos("serve", "--port", str(server.port))
     assert result.exit_code == 1
     assert result.stderr.startswith(f"error: can't listen at 127.0.0.1:{server.port}: Address already in use\nhint: ")
+
+
+def test_an_answer_is_debiased_where_a_body_asks_for_it(server: Served):
+    asked = {"model": "tiny", "messages": HELLO, **FIXED, "ignore_eos": True, "debias_attributes": ["age", "insults"]}
+
+    def answer(**more: Any) -> str:
+        return str(server.post(CHAT, **asked, **more).json["choices"][0]["message"]["content"])
+
+    assert answer(debias="self", debias_strength=0) == answer()
+    assert answer(debias="self", debias_strength=5000) != answer()
+    options = {name: value for name, value in asked.items() if name not in ("model", "messages")}
+    ollama = {"model": "tiny", "messages": HELLO, "stream": False}
+    options |= {"debias": "self", "debias_strength": 5000}
+    found = server.post("/api/chat", **ollama, options=options).json["message"]["content"]
+    assert found == answer(debias="self", debias_strength=5000)
+    assert server.post(CHAT, **asked, debias="much").status == 400

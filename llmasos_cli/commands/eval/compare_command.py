@@ -45,7 +45,7 @@ PlotOption = Annotated[
 ]
 
 
-@takes(LoadOptions, "loading", "Loading", without=(*NOT_MEASURED, "lora"))
+@takes(LoadOptions, "loading", "Loading", without=(*NOT_MEASURED, "lora", "control_vector", "control_layers"))
 def compare_command(
     models: ModelsArgument,
     file: TextOption = None,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmasos.engine.options import LoadOptions
+from llmasos.engine.options import LoadOptions, SamplingOptions
 from llmasos_cli import output
 from llmasos_cli.measuring import (
+    NOT_BIAS,
     NOT_MEASURED,
     ContextOption,
     ModeOption,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from llmasos.evaluation.perplexity import Perplexity
 
 
+@takes(SamplingOptions, "debiasing", "Bias", without=NOT_BIAS)
 @takes(LoadOptions, "loading", "Loading", without=NOT_MEASURED)
 def perplexity_command(
     model: ModelArgument,
@@ -34,12 +36,14 @@ def perplexity_command(
     offline: OfflineOption = False,
     verbose: VerboseOption = False,
     *,
+    debiasing: dict[str, Any],
     loading: dict[str, Any],
 ) -> None:
     """Measures how well a model foresees a text: its perplexity, by llama-perplexity's definition.
 
     llmasos eval perplexity smollm2
     llmasos eval perplexity smollm2 -f book.txt --json
+    llmasos eval perplexity smollm2 --debias self
     llmasos eval perplexity smollm2 -f book.txt --mode rolling --context 1024
     """
     from dataclasses import asdict
@@ -47,11 +51,17 @@ def perplexity_command(
     from llmasos.evaluation.perplexity import Settings, describe, measure
 
     text, settings = read_text(file), Settings(mode, context, stride)
-    chosen = find_model(model, loading, offline=offline, verbose=verbose)
+    chosen = find_model(model, {**debiasing, **loading}, offline=offline, verbose=verbose)
     found = measure(
-        chosen.located, text, settings, chosen.loading, progress=output.make_progress(), started=tell_start(verbose)
+        chosen.located,
+        text,
+        settings,
+        chosen.loading,
+        sampling=chosen.sampling,
+        progress=output.make_progress(),
+        started=tell_start(verbose),
     )
-    told, described = asdict(found), describe(settings, text, chosen.loading)
+    told, described = asdict(found), describe(settings, text, chosen.loading, chosen.sampling)
     keep("perplexity", chosen.located, described, told)
     if json:
         output.write_json({**told, "settings": described})
