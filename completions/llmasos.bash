@@ -525,7 +525,7 @@ _llmasos_grammar() {
             '
             ;;
         eval)
-            arguments='perplexity,compare,steer,list,show'
+            arguments='perplexity,compare,choice,steer,list,show'
             options='
                 --help
             '
@@ -585,6 +585,37 @@ _llmasos_grammar() {
                 --no-mmap
                 --mlock
                 --no-mlock
+                --help
+            '
+            ;;
+        'eval choice')
+            arguments='@references'
+            options='
+                -f=@files
+                --file=@files
+                --task=@text
+                --data=@files
+                --limit=@text
+                --json
+                --offline
+                -v
+                --verbose
+                --threads=@text
+                --gpu-layers=@text
+                --kv-type=f16,bf16,f32,q8_0,q5_1,q5_0,q4_1,q4_0
+                --flash-attention
+                --no-flash-attention
+                --batch-size=@text
+                --lora=@text
+                --control-vector=@text
+                --control-layers=@text
+                --mmap
+                --no-mmap
+                --mlock
+                --no-mlock
+                --debias=off,self
+                --debias-strength=@text
+                --debias-attributes=@text
                 --help
             '
             ;;

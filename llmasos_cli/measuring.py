@@ -45,6 +45,16 @@ StrideOption = Annotated[
     int | None,
     typer.Option("--stride", help="With rolling: how far one window is from the next; less takes longer.", metavar="N"),
 ]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="A known set's file, or the folder of an unpacked package; without, an installed package.",
+        metavar="PATH",
+        readable=False,
+    ),
+]
+LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Take the first N only.", metavar="N")]
 HtmlOption = Annotated[
     Path | None, typer.Option("--html", help="Write a report to this file, which needs no other.", metavar="FILE")
 ]

@@ -88,9 +88,16 @@ def describe(
 ) -> dict[str, Any]:
     """All that a figure depends on beside the model, as it is told and kept."""
     return {
-        **({"debias": described(sampling)} if sampling and is_debiased(sampling) else {}),
         **asdict(settings),
         "text": {"name": text.name, "sha256": text.sha256, "bytes": text.byte_count},
+        **describe_run(loading, sampling),
+    }
+
+
+def describe_run(loading: LoadOptions, sampling: SamplingOptions | None = None) -> dict[str, Any]:
+    """What of a run moves figures, whatever is measured."""
+    return {
+        **({"debias": described(sampling)} if sampling and is_debiased(sampling) else {}),
         "loading": {name: getattr(loading, name) for name in MATTERING},
     }
 

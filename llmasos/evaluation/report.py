@@ -63,7 +63,7 @@ def headline(record: Record) -> tuple[str, float] | None:
     """The figure that a result is known by: its name and value; None if it has no number at all."""
     numbers = [(name, value) for name, value in flattened(record.result) if isinstance(value, int | float)]
     named = dict(numbers)
-    for name in ("perplexity", "agreement.kld", "other.perplexity.bits_per_byte", "score", "accuracy"):
+    for name in ("perplexity", "agreement.kld", "other.perplexity.bits_per_byte", "acc.mean", "score", "accuracy"):
         if name in named:
             return name.rpartition(".")[2], float(named[name])
     return (numbers[0][0], float(numbers[0][1])) if numbers else None
