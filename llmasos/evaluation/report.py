@@ -19,6 +19,17 @@ th, td { text-align: left; padding: .2rem .8rem .2rem 0; border-bottom: 1px soli
 td.number { text-align: right; font-variant-numeric: tabular-nums }
 svg { max-width: 100%; height: auto }
 """
+KNOWN_BY = (
+    "perplexity",
+    "agreement.kld",
+    "other.perplexity.bits_per_byte",
+    "acc.mean",
+    "figures.s_amb.value",
+    "figures.ss.value",
+    "figures.stereotyped.value",
+    "score",
+    "accuracy",
+)
 MOST_ROWS = 200  # of one result; longer lists are left to its JSON
 
 
@@ -63,9 +74,9 @@ def headline(record: Record) -> tuple[str, float] | None:
     """The figure that a result is known by: its name and value; None if it has no number at all."""
     numbers = [(name, value) for name, value in flattened(record.result) if isinstance(value, int | float)]
     named = dict(numbers)
-    for name in ("perplexity", "agreement.kld", "other.perplexity.bits_per_byte", "acc.mean", "score", "accuracy"):
+    for name in KNOWN_BY:
         if name in named:
-            return name.rpartition(".")[2], float(named[name])
+            return name.removesuffix(".mean").removesuffix(".value").rpartition(".")[2], float(named[name])
     return (numbers[0][0], float(numbers[0][1])) if numbers else None
 
 
@@ -111,7 +122,7 @@ def flattened(value: Any, before: str = "") -> Iterator[tuple[str, Any]]:
 
 def _told_settings(record: Record) -> list[str]:
     text = record.settings.get("text")
-    told = [f"{name} {record.settings[name]}" for name in ("mode", "context") if name in record.settings]
+    told = [f"{name} {record.settings[name]}" for name in ("mode", "context", "set") if name in record.settings]
     return [*told, f"text {text.get('name')}"] if isinstance(text, Mapping) else told
 
 

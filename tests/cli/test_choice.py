@@ -23,7 +23,7 @@ def test_questions_are_asked_told_and_kept(llmasos, tiny_model: Path, questions:
     told = json.loads(result.stdout)
     assert (told["n"], told["chance"], told["acc"]["mean"]) == (4, 0.5, 0.5)
     assert json.loads(llmasos("eval", "show", "last", "--json").stdout)["kind"] == "choice"
-    assert "mean 0.5" in llmasos("eval", "list").stdout
+    assert "acc 0.5" in llmasos("eval", "list").stdout
     shown = llmasos("eval", "choice", tiny_model, "-f", questions).stdout.splitlines()
     assert [line.split()[0] for line in shown] == ["acc", "acc_norm", "acc_bytes", "chance", "questions"]
 
