@@ -164,7 +164,8 @@ def _answer(line: Mapping[str, Any], choices: tuple[str, ...], where: str) -> in
         return told
     if isinstance(told, str):
         told, labels = told.strip(), _labels(line, len(choices))
-        for known in (list(choices), labels, list(map(str, range(len(choices))))):
+        texts, numbers = list(choices), list(map(str, range(len(choices))))
+        for known in (labels, texts, numbers) if "answerKey" in line else (texts, labels, numbers):
             if told in known:
                 return known.index(told)
         if _LETTERED.match(told) and told[0] in labels:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from llmasos.engine.debias import is_debiased
 from llmasos.engine.model import Model
 from llmasos.engine.options import LoadOptions, SamplingOptions
 from llmasos.errors import BadInputError
@@ -101,7 +102,7 @@ def open_for(
         located,
         loading,
         min(longest + 2, LONGEST),  # a token stands for a byte at least, but for what stands before the text
-        parallel=TOGETHER,
+        parallel=1 if sampling and is_debiased(sampling) else TOGETHER,  # that is many sequences itself
         sampling=sampling,
         progress=progress,
         started=started,

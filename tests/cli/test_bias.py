@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from doubles.checkpoints import write_checkpoint
 from doubles.tiny import TinyModel
+from llmasos.conversion.convert import convert
 
 CROWS = "id,sent_more,sent_less,bias_type\n1,the cat sat,the hat sat,age\n2,a dog sat,a cat sat,religion\n"
 
@@ -67,3 +69,13 @@ def test_a_wrong_call_says_what_and_what_to_do(llmasos, tiny_model: Path, argume
     result = llmasos("eval", "bias", tiny_model, *arguments)
     assert (result.exit_code, result.stdout) == (code, "")
     assert said in result.stderr
+
+
+@pytest.mark.parametrize("command", ["bias", "choice"])
+def test_a_model_that_writes_no_text_is_refused(llmasos, tmp_path: Path, command: str):
+    model = convert(write_checkpoint(tmp_path / "bert", "bert"), tmp_path / "bert.gguf", "F32")[0]
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text('{"query": "a", "choices": ["b", "c"], "answer": 0}\n')
+    result = llmasos("eval", command, model, *(["-f", questions] if command == "choice" else []))
+    assert (result.exit_code, result.stdout) == (5, "")
+    assert "bert" in result.stderr

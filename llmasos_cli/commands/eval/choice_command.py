@@ -61,6 +61,8 @@ def choice_command(
 
     if (file is None) == (task is None):
         raise UsageError("say what is asked", hint="-f FILE has questions of yours, --task NAME is a known set")
+    if file is not None and data is not None:
+        raise UsageError("--data goes with --task", hint="-f FILE is enough for questions of yours")
     known = find_task(task)
     files = [file] if file is not None else find_files(known.source, data)
     questions = [each for path in files for each in read_questions(path, known)][:limit]
