@@ -37,7 +37,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LLM]:
     marks = ("[TOOL_CALLS]", "[ARGS]", "[CALL_ID]", "[INST]", "[/INST]")
     path = tmp_path_factory.mktemp("models") / "mistral.gguf"
     write_tiny(path, TinyModel(template=template, controls=marks, context_length=2048))
-    with LLM.from_pretrained(str(path), threads=1, parallel=2) as model:
+    with LLM.from_pretrained(str(path), threads=1, parallel=2, deterministic=True) as model:
         yield model
 
 

@@ -14,6 +14,7 @@ from doubles.conversations import answering
 from doubles.tiny import TinyModel
 
 YES = answering("Yes.")
+pytestmark = pytest.mark.real  # seconds each
 
 
 @pytest.fixture

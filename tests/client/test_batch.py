@@ -16,7 +16,7 @@ from llmasos.batch.jobs import Job
 from llmasos.client.batches import merged
 from llmasos.openai.interface import CHAT, COMPLETIONS, EMBEDDINGS
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.real]  # seconds each
 FIXED = ("--temperature", "0", "--max-tokens", "4")
 ENDLESS = {"max_tokens": 100_000, "ignore_eos": True, "on_overflow": "shift"}
 

@@ -16,7 +16,7 @@ from doubles.terminal import Terminal
 from doubles.tiny import TinyModel
 from llmasos.pull import pull
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.real]  # seconds each
 YES = answering("Yes.")
 FIXED = ("--temperature", "0", "--max-tokens", "8")
 

@@ -13,7 +13,7 @@ import pytest
 from conftest import command
 from doubles.serving import Served, served
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.real]  # seconds each
 FIXED = ("--temperature", "0", "--max-tokens", "8")
 ENDLESS = ("--max-tokens", "100000", "--ignore-eos", "--on-overflow", "shift")
 HERE = ("--server", "")

@@ -12,7 +12,7 @@ from doubles.serving import served
 from doubles.tiny import CHAT_TEMPLATE, TinyModel
 from llmasos.pull import pull
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.real]  # seconds each
 FIXED = ("really?", "--temperature", "0", "--max-tokens", "8", "--ignore-eos")
 THOUGHTFUL = ("really?", "--grammar", 'root ::= "<think>\\nhm\\n</think>\\n\\nYes"')
 CODE = ("really?", "--grammar", 'root ::= "So:\\n```\\na = 1\\n```\\n"', "--extract", "code")

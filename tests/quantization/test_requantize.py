@@ -92,6 +92,7 @@ def test_a_file_is_that_of_llama_quantize(model: Path, tmp_path: Path, choices: 
     assert quantize(model, choices, tmp_path / "ours.gguf") == (tmp_path / "theirs.gguf").read_bytes()
 
 
+@pytest.mark.real  # ggml's tables take seconds to make
 @pytest.mark.parametrize(
     "choices",
     [

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import pytest
+
 from doubles.conversations import answering
 from doubles.screens import is_golden
 from llmasos_cli.chat.screen.area import ESCAPES
 from llmasos_cli.chat.screen.markdown import render
+
+pytestmark = pytest.mark.real  # seconds each
 
 ANSWER = """# Fruits
 
