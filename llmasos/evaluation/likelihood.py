@@ -51,7 +51,8 @@ def split_spaces(request: Request) -> Request:
 def window_of(model: Model, request: Request, longest: int = LONGEST) -> Window:
     """The request's tokens: of the whole, of which those behind as many as the context alone has are scored.
 
-    An empty context is the token for the beginning, or for the end. Raises BadInputError where there is nothing to
+    An empty context is the token for the beginning, or for the end. Of more than `longest` tokens the context's first
+    are left out. Raises BadInputError where there is nothing to
     score.
     """
     request, vocabulary = split_spaces(request), vocabulary_of(model)
@@ -64,8 +65,7 @@ def window_of(model: Model, request: Request, longest: int = LONGEST) -> Window:
     if first >= len(tokens):
         raise BadInputError(f"there is nothing to score in {request.continuation!r} behind {request.context[-40:]!r}")
     left_out = max(0, min(len(tokens) - longest, first - 1))
-    tokens, first = tokens[left_out:], first - left_out
-    return Window(tokens[:longest], first)
+    return Window(tokens[left_out:], first - left_out)
 
 
 def likelihoods(

@@ -50,7 +50,9 @@ def test_bias_and_perplexity_are_told_before_and_after(llmasos, make_tiny, crows
     call = ["eval", "bias", model, "--set", "crows-pairs", "--data", crows, "--debias-attributes", "age"]
     result = llmasos(*call, "--debias-strength", "500", "--compare", "--json")
     assert result.exit_code == 0, result.stderr
-    plain, debiased = json.loads(result.stdout)["runs"]
+    told = json.loads(result.stdout)
+    plain, debiased = told["runs"]
+    assert [(each["first"], each["second"]) for each in told["tests"]] == [(plain["model"], debiased["model"])]
     assert "debias" not in plain["settings"] and debiased["settings"]["debias"]["strength"] == 500
     assert plain["perplexity"]["perplexity"] != debiased["perplexity"]["perplexity"]
     assert plain["figures"]["log_odds"] != debiased["figures"]["log_odds"]

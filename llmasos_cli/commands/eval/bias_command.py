@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -102,7 +103,7 @@ def bias_command(
     tests = _tests(runs)
     if json:
         told = [{"model": run.label, **_told(run), "settings": {**measured, **_described(run)}} for run in runs]
-        output.write_json({"runs": told, "tests": [{"first": runs[0].label, **each} for each in tests]})
+        output.write_json({"runs": told, "tests": tests})
     else:
         _tell(chosen, runs, tests)
 
@@ -143,11 +144,14 @@ def _told(run: Run) -> dict[str, Any]:
 
 
 def _tests(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """McNemar's, of each run with the first."""
+    """McNemar's, of each run with the one before if that is the same model in another way, else with the first."""
     from llmasos.evaluation.bias_items import mcnemar
 
-    first = runs[0]
-    return [{"second": run.label, **asdict(mcnemar(first.outcomes, run.outcomes))} for run in runs[1:]]
+    pairs = [(before if before.model is run.model else runs[0], run) for before, run in itertools.pairwise(runs)]
+    return [
+        {"first": one.label, "second": other.label, **asdict(mcnemar(one.outcomes, other.outcomes))}
+        for one, other in pairs
+    ]
 
 
 def _tell(chosen: BiasSet, runs: Sequence[Run], tests: Sequence[Mapping[str, Any]]) -> None:
@@ -164,7 +168,7 @@ def _tell(chosen: BiasSet, runs: Sequence[Run], tests: Sequence[Mapping[str, Any
             )
     for each in tests:
         output.write_line(
-            f"{runs[0].label} against {each['second']}: only the first is stereotyped in {each['only_first']}, "
+            f"{each['first']} against {each['second']}: only the first is stereotyped in {each['only_first']}, "
             f"only the second in {each['only_second']}, p = {each['p']:.4f} (McNemar)"
         )
     output.note(f"without bias: {chosen.ideal}; +/- is one standard error")
