@@ -12,6 +12,8 @@ from llmasos.engine.options import LoadOptions, SamplingOptions
 from llmasos.errors import BadInputError
 from llmasos.evaluation.perplexity import vocabulary_of
 from llmasos.evaluation.scorer import Scorer, Wanted, Window, open_scorer
+from llmasos.formats.gguf import read_header
+from llmasos.hardware.shape import read_shape
 from llmasos.load import Loaded
 from llmasos.locate import Located
 from llmasos.progress import Progress
@@ -48,13 +50,19 @@ def split_spaces(request: Request) -> Request:
     return Request(context, request.context[len(context) :] + request.continuation)
 
 
-def window_of(model: Model, request: Request, longest: int = LONGEST) -> Window:
+def most_tokens(trained: int) -> int:
+    """Of a window, for a model that was trained for so many; one more is read behind it."""
+    return min(LONGEST, trained) - 1
+
+
+def window_of(model: Model, request: Request, longest: int | None = None) -> Window:
     """The request's tokens: of the whole, of which those behind as many as the context alone has are scored.
 
-    An empty context is the token for the beginning, or for the end. Of more than `longest` tokens the context's first
-    are left out. Raises BadInputError where there is nothing to
-    score.
+    An empty context is the token for the beginning, or for the end. Of more than `longest` tokens (what the model was
+    trained for, and LONGEST at most) the context's first are left out. Raises BadInputError where there is nothing to
+    score, or too much.
     """
+    longest = longest or most_tokens(model.trained_context_length)
     request, vocabulary = split_spaces(request), vocabulary_of(model)
     tokens = model.tokenize(request.context + request.continuation, add_special=False, parse_special=False)
     first = len(model.tokenize(request.context, add_special=False, parse_special=False)) if request.context else 0
@@ -64,7 +72,11 @@ def window_of(model: Model, request: Request, longest: int = LONGEST) -> Window:
     first = max(first, 1)  # without anything before it, a first token has no probability
     if first >= len(tokens):
         raise BadInputError(f"there is nothing to score in {request.continuation!r} behind {request.context[-40:]!r}")
-    left_out = max(0, min(len(tokens) - longest, first - 1))
+    left_out = max(0, len(tokens) - longest)
+    if left_out >= first:
+        raise BadInputError(
+            f"{request.continuation[:40]!r}… is longer than the {longest - 1} tokens that can be scored"
+        )
     return Window(tokens[left_out:], first - left_out)
 
 
@@ -98,10 +110,13 @@ def open_for(
 ) -> Iterator[Scorer]:
     """A scorer with room for the longest of the requests. Raises what `open_scorer` raises."""
     longest = max(len(each.context.encode()) + len(each.continuation.encode()) for each in requests)
+    trained = read_shape(list(map(read_header, located.paths))).trained_context_length
     with open_scorer(
         located,
         loading,
-        min(longest + 2, LONGEST),  # a token stands for a byte at least, but for what stands before the text
+        min(
+            longest + 2, most_tokens(trained)
+        ),  # a token stands for a byte at least, but for what stands before the text
         parallel=1 if sampling and is_debiased(sampling) else TOGETHER,  # that is many sequences itself
         sampling=sampling,
         progress=progress,

@@ -57,6 +57,8 @@ def test_spaces_go_with_what_follows_and_something_stands_before_an_empty_contex
         assert len(short.tokens) == len(window.scored) + 2 and short.scored == window.scored
         with pytest.raises(BadInputError, match="nothing to score"):
             window_of(model, Request("the cat", ""))
+        with pytest.raises(BadInputError, match="longer than the 254 tokens"):
+            window_of(model, Request("the cat", " sat" * 200))
 
 
 def test_right_is_what_is_likeliest_for_its_length():
