@@ -109,14 +109,13 @@ def open_for(
     started: Callable[[Loaded], None] = lambda loaded: None,
 ) -> Iterator[Scorer]:
     """A scorer with room for the longest of the requests. Raises what `open_scorer` raises."""
-    longest = max(len(each.context.encode()) + len(each.continuation.encode()) for each in requests)
+    # a token stands for a byte at least, but for what stands before the text
+    longest = 2 + max(len(each.context.encode()) + len(each.continuation.encode()) for each in requests)
     trained = read_shape(list(map(read_header, located.paths))).trained_context_length
     with open_scorer(
         located,
         loading,
-        min(
-            longest + 2, most_tokens(trained)
-        ),  # a token stands for a byte at least, but for what stands before the text
+        min(longest, most_tokens(trained)),
         parallel=1 if sampling and is_debiased(sampling) else TOGETHER,  # that is many sequences itself
         sampling=sampling,
         progress=progress,

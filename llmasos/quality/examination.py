@@ -44,7 +44,7 @@ class Examination:
     loading: LoadOptions
     store: ModelStore
     progress: Progress
-    settings: Settings = Settings()  # noqa: RUF009 - frozen
+    settings: Settings = Settings()
     started: Callable[[Loaded], None] = lambda loaded: None
 
     def judge(self, source: Located, path: Path) -> Verdict:
